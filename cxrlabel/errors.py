@@ -1,0 +1,5 @@
+"""The error that the command line prints as one line."""
+
+
+class InputError(ValueError):
+    """The user's file or option is wrong: names the place, what was found and what is expected."""

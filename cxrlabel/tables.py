@@ -1,0 +1,203 @@
+"""Label tables in: which column is which finding, and the labels as numbers.
+
+Coding: 1 positive, 0 negative, -1 uncertain, NaN blank (Irvin et al. 2019).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cxrlabel.columns import find_id, listed, require_column
+from cxrlabel.errors import InputError
+from cxrlabel.files import InputTable
+from cxrlabel.findings import fold
+from cxrlabel.formats import open_table
+from cxrlabel.readers import read_id
+
+if TYPE_CHECKING:  # a command that only labels does not load pandas
+    import pandas as pd
+
+Resolve = Callable[[str], str | None]
+
+_PREFIX: Final = re.compile(r"(?:prob|pred|label)_", re.IGNORECASE)
+_LISTS: Final = "findinglabels"  # "Finding Labels" of NIH ChestX-ray14
+_IMAGE_IDS: Final = ("imageindex", "imageid", "path")  # NIH, our manifest, CheXpert
+_STATES: Final[Mapping[object, float]] = {
+    None: math.nan,
+    1: 1.0,  # equal, as a key, to 1.0 and True
+    0: 0.0,
+    -1: -1.0,
+    "": math.nan,
+    "1.0": 1.0,
+    "0.0": 0.0,
+    "-1.0": -1.0,
+}
+_WORDS: Final = {"positive": 1.0, "negative": 0.0, "uncertain": -1.0, "blank": math.nan}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMatch:
+    """Which columns of a table are findings, and which are not used."""
+
+    used: dict[str, str]  # column -> finding, in column order
+    ignored: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Labels by study, with the columns that they came from."""
+
+    table: pd.DataFrame  # index: id as text; one column per finding: 1, 0, -1, NaN
+    match: ColumnMatch
+
+
+def match_finding_columns(
+    columns: Sequence[str], *, resolve: Resolve, place: str = "table"
+) -> ColumnMatch:
+    """Match column names to findings; a prefix `prob_`, `pred_` or `label_` does not count.
+
+    Args:
+        resolve: the finding that a name means, or None (`findings.resolve`).
+        place: the table's name in messages.
+
+    Raises:
+        InputError: two columns mean the same finding.
+    """
+    used: dict[str, str] = {}
+    ignored: list[str] = []
+    owners: dict[str, str] = {}
+    for column in columns:
+        finding = resolve(column) or resolve(_PREFIX.sub("", column.strip(), count=1))
+        if finding is None:
+            ignored.append(column)
+            continue
+        if finding in owners:
+            raise InputError(
+                f"{place}: columns {owners[finding]!r} and {column!r} both mean {finding!r}; "
+                "expected one"
+            )
+        owners[finding] = column
+        used[column] = finding
+    return ColumnMatch(used, ignored)
+
+
+def read_labels(path: Path | str, *, id_column: str | None = None, resolve: Resolve) -> LabelTable:
+    """Read a table of labels: a column per finding, or the NIH column "Finding Labels".
+
+    The NIH column names the positive findings ("Effusion|Mass"): of the findings that it names
+    anywhere, those that a row does not name are 0, and a row with an empty cell is blank.
+
+    Args:
+        id_column: the column with the id; None takes the first with a usual name.
+        resolve: the finding that a name means, or None (`findings.resolve`).
+
+    Raises:
+        InputError: no id or finding column, a value that is not a label, an id empty or twice.
+    """
+    table = open_table(Path(path), names=() if id_column is None else (id_column,))
+    id_name = _id_column(table, id_column)
+    rest = [column for column in table.columns if column != id_name]
+    match = match_finding_columns(rest, resolve=resolve, place=str(path))
+    if match.used:
+        return LabelTable(_read_columns(table, id_name, match.used), match)
+    lists = next((column for column in rest if fold(column) == _LISTS), None)
+    if lists is None:
+        raise InputError(f"{path}: no column is a finding (columns: {listed(table.columns)})")
+    match = ColumnMatch({}, [column for column in rest if column != lists])
+    return LabelTable(_read_lists(table, id_name, lists, resolve), match)
+
+
+def _id_column(table: InputTable, id_column: str | None) -> str:
+    name = id_column or find_id(table.columns, extra=_IMAGE_IDS)
+    if name is None:
+        raise InputError(
+            f"{table.path}: no id column found; name it with --id "
+            f"(columns: {listed(table.columns)})"
+        )
+    require_column(name, table.columns, place=str(table.path))
+    return name
+
+
+def _read_columns(table: InputTable, id_name: str, used: Mapping[str, str]) -> pd.DataFrame:
+    ids: dict[str, str] = {}
+    rows: list[list[float]] = []
+    for place, (study_id, *cells) in table.read([id_name, *used]):
+        _add_id(ids, study_id, place)
+        try:
+            rows.append([_STATES[cell] for cell in cells])
+        except (KeyError, TypeError):
+            pairs = zip(used, cells, strict=True)
+            rows.append([_state(cell, place, column) for column, cell in pairs])
+    return _frame(rows, ids, id_name, list(used.values()))
+
+
+def _read_lists(table: InputTable, id_name: str, column: str, resolve: Resolve) -> pd.DataFrame:
+    ids: dict[str, str] = {}
+    named: list[set[str]] = []
+    resolve = cache(resolve)  # 15 names in 112,120 rows of NIH ChestX-ray14
+    for place, (study_id, cell) in table.read([id_name, column]):
+        _add_id(ids, study_id, place)
+        named.append({_finding(name, resolve, place, column) for name in _split(cell)})
+    findings = sorted({finding for names in named for finding in names})
+    rows = [[float(f in names) if names else math.nan for f in findings] for names in named]
+    return _frame(rows, ids, id_name, findings)
+
+
+def _frame(
+    rows: list[list[float]], ids: Mapping[str, str], id_name: str, findings: Sequence[str]
+) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    values = np.array(rows, dtype=np.float64).reshape(len(ids), len(findings))
+    return pd.DataFrame(
+        values, index=pd.Index(list(ids), name=id_name, dtype=str), columns=list(findings)
+    )
+
+
+def _add_id(ids: dict[str, str], cell: object, place: str) -> None:
+    study_id = read_id(cell, place)
+    if study_id in ids:
+        raise InputError(
+            f"{place}: id {study_id!r} is also at {ids[study_id]}; expected distinct ids"
+        )
+    ids[study_id] = place
+
+
+def _split(cell: object) -> list[str]:
+    return [name for name in str(cell).split("|") if name.strip()] if cell is not None else []
+
+
+def _finding(name: str, resolve: Resolve, place: str, column: str) -> str:
+    finding = resolve(name)
+    if finding is None:
+        raise InputError(f"{place}: column {column!r}: {_shown(name)} is not a finding")
+    return finding
+
+
+def _state(cell: object, place: str, column: str) -> float:
+    """A cell that is not spelled as we write it: "1", " 1.0", "Positive", NaN."""
+    text = str(cell).strip().casefold()
+    if text in _WORDS:
+        return _WORDS[text]
+    try:
+        number = float(text) if text else math.nan
+    except ValueError:
+        number = math.inf
+    if math.isnan(number) or number in (1, 0, -1):
+        return number
+    raise InputError(
+        f"{place}: column {column!r}: {_shown(str(cell))} is not a label; "
+        "expected 1, 0, -1 or blank (or positive, negative, uncertain, blank)"
+    )
+
+
+def _shown(value: str) -> str:
+    """A value for a message; a long one may be report text and is not shown."""
+    return repr(value) if len(value) <= 30 else f"a text of {len(value)} characters"
