@@ -1,0 +1,347 @@
+"""The command line `cxr`: parse, call one library function, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from cxrlabel.batch import LabelingOptions, LabelingRun
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a traceback would print report text
+    help="Chest X-ray reports to study labels, with the words that made each label.",
+)
+rules_app = typer.Typer(
+    no_args_is_help=True, help="Check the rules, or see what a finding matches."
+)
+app.add_typer(rules_app, name="rules")
+
+RulesOption = Annotated[
+    list[Path] | None,
+    typer.Option("--rules", metavar="DIR", help="Folder of your own rules, laid over ours."),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cxr {version('cxr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Turn free-text chest X-ray reports into study labels."""
+
+
+@app.command()
+def label(
+    reports: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="REPORTS...",
+            help="csv, tsv, jsonl (also .gz), parquet, a folder of .txt, or a pattern.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Labels file: .csv, .tsv, .jsonl or .parquet."
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="Id column; by default a usual name."),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="COLUMNS",
+            help="Report column, or section columns with commas; without REPORTS a report's text.",
+        ),
+    ] = None,
+    sections: Annotated[
+        str, typer.Option(metavar="NAMES", help="Sections that make labels, with commas.")
+    ] = "",
+    labelset: Annotated[
+        str, typer.Option(metavar="NAME", help="all, chexpert, nih14 or a TOML file.")
+    ] = "",
+    dialect: Annotated[
+        str, typer.Option(metavar="NAME", help="Layout of the labels: cxr, chexpert, mimic, nih.")
+    ] = "cxr",
+    mentions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write every mention: .csv, .jsonl or .parquet."),
+    ] = None,
+    stats: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write statistics: .html or .json.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Add a status column.")] = False,
+    keep: Annotated[
+        str, typer.Option(metavar="COLUMNS", help="Columns of the input to copy, with commas.")
+    ] = "",
+    aggregate: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE", help="positive-first, or chexpert-code as the public labeler does."
+        ),
+    ] = "positive-first",
+    hierarchy: Annotated[
+        str, typer.Option(metavar="none|up", help="Fill parents from their children.")
+    ] = "none",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A convention, see `cxr rules options`."),
+    ] = None,
+    rules: RulesOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Label reports: positive, negative, uncertain or blank for every finding.
+
+    With REPORTS the labels go to --out, a run record beside them. With --text alone one report is
+    labeled and drawn with its evidence.
+    """
+    with _errors():
+        labeling = _labeling(sections, option, rules, aggregate, hierarchy)
+        if not reports:
+            if text is None:
+                raise typer.BadParameter("expected REPORTS, or --text with one report")
+            _label_one(text, labeling, labelset, as_json=as_json)
+            return
+        if out is None:
+            raise typer.BadParameter("expected -o FILE, where the labels go", param_hint="--out")
+        from cxrlabel.batch import Outputs, label_files
+        from cxrlabel.startup import import_spacy_without_torch
+
+        import_spacy_without_torch()
+        outputs = Outputs(out, mentions, stats, force=force)
+        with _progress("labeling") as progress:
+            run = label_files(
+                reports,
+                outputs,
+                labeling=labeling,
+                id_column=id_column,
+                text_columns=_split(text or ""),
+                keep=_split(keep),
+                label_set=labelset,
+                dialect=dialect,
+                status=status,
+                workers=workers,
+                progress=progress,
+            )
+        _report_run(run, as_json=as_json)
+
+
+@rules_app.command("check")
+def rules_check(*, rules: RulesOption = None) -> None:
+    """Validate the rules and run every example."""
+    from cxrlabel.startup import import_spacy_without_torch
+
+    with _errors():
+        import_spacy_without_torch()
+        from cxrlabel.rulecheck import check_rules
+
+        check = check_rules([*(rules or [])])
+        for failure in check.failures:
+            example = failure.example
+            _note(
+                f"{example.place}: {example.finding}: expected {example.expect}, "
+                f"found {failure.found}: {example.text!r} ({failure.because})"
+            )
+        counts = f"{check.findings} findings, {check.rules} rules, {check.examples} examples"
+        if check.failures:
+            _note(f"{counts}: {len(check.failures)} examples failed")
+            raise typer.Exit(1)
+        typer.echo(f"{counts}: all as expected")
+
+
+@rules_app.command("show")
+def rules_show(
+    finding: Annotated[str, typer.Argument(metavar="FINDING", show_default=False)],
+    *,
+    rules: RulesOption = None,
+) -> None:
+    """Show what a finding's rules match, and its examples."""
+    from cxrlabel.startup import import_spacy_without_torch
+
+    with _errors():
+        import_spacy_without_torch()
+        from cxrlabel.rulecheck import show_finding
+
+        _console().print(show_finding(finding, [*(rules or [])]))
+
+
+@rules_app.command("options")
+def rules_options(*, rules: RulesOption = None) -> None:
+    """List the conventions on which readings differ, with their defaults."""
+    from cxrlabel.rulebook import load_options
+
+    with _errors():
+        for option in load_options([*(rules or [])]).values():
+            choices = " | ".join(option.choices)
+            typer.echo(f"{option.name}={option.default}  ({choices})\n    {option.about}")
+
+
+@app.command()
+def demo(
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path(
+        "demo"
+    ),
+    force: ForceOption = False,
+) -> None:
+    """Label the bundled sample of invented reports and compare with its expected labels."""
+    from cxrlabel.startup import import_spacy_without_torch
+
+    with _errors():
+        import_spacy_without_torch()
+        from cxrlabel.demo import REPORTS, run_demo
+
+        with _progress("labeling the sample") as progress:
+            done = run_demo(out, force=force, progress=progress)
+        _report_run(done.run, as_json=False)
+        agreement = done.agreement
+        states = ", ".join(
+            f"{s} {agreement.f1(s):.3f}" for s in ("positive", "negative", "uncertain")
+        )
+        typer.echo(f"\nagreement with the expected labels: {agreement.share:.1%} of all cells")
+        typer.echo(f"F1 by state: {states}\n")
+        typer.echo("next:")
+        typer.echo(f"  open {out / 'stats.html'} in a browser")
+        typer.echo('  cxr label --text "Small left effusion. No pneumothorax."')
+        typer.echo(f"  cxr label {REPORTS} -o labels.csv --mentions mentions.csv")
+        typer.echo('  cxr rules show "Pleural Effusion"')
+
+
+def _label_one(text: str, labeling: LabelingOptions, labelset: str, *, as_json: bool) -> None:
+    from cxrlabel.startup import import_spacy_without_torch
+
+    import_spacy_without_torch()
+    from cxrlabel.evidence import draw_evidence, evidence_dict
+    from cxrlabel.findings import load_label_set
+
+    findings = load_label_set(labelset or "all", rules=labeling.rules).columns
+    result = labeling.labeler().label(text)
+    if as_json:
+        typer.echo(json.dumps(evidence_dict(result, findings), ensure_ascii=False, indent=2))
+    else:
+        _console().print(draw_evidence(text, result, findings))
+
+
+def _report_run(run: LabelingRun, *, as_json: bool) -> None:
+    """The table of states on stdout; notes and the last line on stderr."""
+    from cxrlabel.stats import stats_table
+
+    record = run.record
+    if as_json:
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+    else:
+        _console().print(stats_table(run.statistics))
+    ignored = ", ".join(record["ignored_columns"]) or "none"
+    texts = ", ".join(record["text_columns"])
+    _note(f"columns: id {record['id_column']}; text {texts}; ignored {ignored}")
+    for path in run.written[1:]:
+        _note(f"wrote {path}")
+    statuses = run.statistics.statuses
+    others = ", ".join(
+        f"{count:,} {name}" for name, count in statuses.items() if count and name != "labeled"
+    )
+    without = f" ({others})" if others else ""
+    _note(f"labeled {run.statistics.labeled:,} studies{without} -> {run.written[0]}")
+
+
+def _labeling(
+    sections: str,
+    option: list[str] | None,
+    rules: list[Path] | None,
+    aggregate: str,
+    hierarchy: str,
+) -> LabelingOptions:
+    from cxrlabel.batch import LabelingOptions
+
+    pairs = [text.partition("=") for text in option or []]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(f"expected NAME=VALUE, found {name!r}", param_hint="--option")
+    return LabelingOptions(
+        rules=tuple(str(folder) for folder in rules or []),
+        sections=_split(sections),
+        options={name.strip(): value.strip() for name, _, value in pairs},
+        aggregate=aggregate,
+        hierarchy=hierarchy,
+    )
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _note(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """The user's mistakes as one line on stderr and exit code 1."""
+    from cxrlabel.errors import InputError
+
+    try:
+        yield
+    except InputError as error:
+        _note(f"error: {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        _note("stopped; nothing was written")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int], None] | None]:
+    """A line on stderr with count and rate; None where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,.0f} reports"),
+        TextColumn("{task.speed:,.0f}/s", justify="right"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.advance(task, done)
+
+
+if __name__ == "__main__":
+    app()

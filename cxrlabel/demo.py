@@ -1,0 +1,72 @@
+"""The demo: the bundled invented reports, labeled and compared with their expected labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cxrlabel.batch import LabelingRun, Outputs, Progress, label_files
+from cxrlabel.findings import BLANK, STATES, load_findings, resolve
+from cxrlabel.tables import read_labels
+
+_DATA: Final = Path(__file__).parent / "data"
+REPORTS: Final = _DATA / "demo_reports.csv"
+EXPECTED: Final = _DATA / "demo_expected.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How labels agree with expected ones, over all findings and studies."""
+
+    cells: Mapping[tuple[str, str], int]  # (expected state, state) -> count
+
+    def f1(self, state: str) -> float:
+        """F1 of one state in [0, 1], the state against all others; NaN where it never occurs."""
+        both = self.cells.get((state, state), 0)
+        expected = sum(n for (truth, _), n in self.cells.items() if truth == state)
+        found = sum(n for (_, label), n in self.cells.items() if label == state)
+        return 2 * both / (expected + found) if expected + found else float("nan")
+
+    @property
+    def share(self) -> float:
+        """Share of equal cells in [0, 1]."""
+        return sum(n for (a, b), n in self.cells.items() if a == b) / sum(self.cells.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo did."""
+
+    run: LabelingRun
+    agreement: Agreement
+
+
+def run_demo(out: Path, *, force: bool = False, progress: Progress | None = None) -> Demo:
+    """Label the bundled sample into a folder and compare.
+
+    Raises:
+        InputError: a file of the folder exists and `force` is not set.
+    """
+    outputs = Outputs(out / "labels.csv", out / "mentions.csv", out / "stats.html", force=force)
+    run = label_files([str(REPORTS)], outputs, progress=progress)
+    return Demo(run, compare_labels(EXPECTED, outputs.labels))
+
+
+def compare_labels(expected: Path, labels: Path) -> Agreement:
+    """Compare two label tables cell by cell, study by study."""
+    truth = read_labels(expected, resolve=resolve).table
+    found = read_labels(labels, resolve=resolve).table.reindex(truth.index)
+    cells: Counter[tuple[str, str]] = Counter()
+    for finding in (f.name for f in load_findings() if f.name in truth):
+        cells.update(zip(_states(truth[finding]), _states(found[finding]), strict=True))
+    return Agreement(cells)
+
+
+_STATE: Final = {1.0: STATES[0], -1.0: STATES[1], 0.0: STATES[2]}
+
+
+def _states(values: Iterable[float]) -> list[str]:
+    return [_STATE.get(value, BLANK) for value in values]

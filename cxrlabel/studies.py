@@ -1,0 +1,136 @@
+"""Studies: from the mentions of a report to one label per finding.
+
+positive > uncertain > negative > blank: Irvin et al. 2019, sec. 2.2. The public labeler's code
+tests "negative and uncertain" first, so that an uncertain mention beats a positive one when a
+negative is there as well; `aggregate="chexpert-code"` reproduces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from cxrlabel.findings import BLANK, NEGATIVE, NO_FINDING, POSITIVE, UNCERTAIN
+
+NONE: Final = "none"  # a mention that makes no label
+AGGREGATES: Final = ("positive-first", "chexpert-code")
+
+LABELED: Final = "labeled"
+EMPTY: Final = "empty"
+NO_SECTION: Final = "no usable section"
+UNDECODABLE: Final = "undecodable"
+TOO_LONG: Final = "too long"
+STATUSES: Final = (LABELED, EMPTY, NO_SECTION, UNDECODABLE, TOO_LONG)
+
+
+class Mention(NamedTuple):
+    """A place in a report that names a finding, what it asserts there, and why.
+
+    `start` and `end` are offsets into the text that was given, so that `text == report[start:end]`;
+    where a report came as several section columns they are offsets into the column `section`.
+    `assertion` is positive, negative, uncertain, or "none" where the mention makes no label.
+    """
+
+    finding: str  # "Other Abnormality" blocks No Finding and is no label
+    assertion: str
+    reason: str
+    section: str
+    sentence: int  # index in the report, from 0
+    start: int
+    end: int
+    text: str
+    rule: str  # "pleural_effusion/effusion"
+    cue: str  # the words that decided, "" where there were none
+    cue_start: int | None
+    cue_end: int | None
+    laterality: str  # left, right, bilateral or ""
+    severity: str  # trace, mild, moderate, severe or ""
+    temporality: str  # new, unchanged, improved, worse, resolved or ""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyLabels:
+    """The labels of one report with their evidence."""
+
+    status: str
+    labels: Mapping[str, str]  # finding -> positive, uncertain, negative, blank
+    mentions: tuple[Mention, ...]
+    sections: tuple[str, ...]  # those found, in order
+
+
+def correct(mentions: Sequence[Mention], ranks: Mapping[str, int]) -> list[Mention]:
+    """Let a later reading win: an addendum over the body, the body over a preliminary reading.
+
+    Args:
+        mentions: all mentions of a report.
+        ranks: section -> rank; a finding keeps the mentions of the highest rank that speaks of it.
+    """
+    highest: dict[str, int] = {}
+    for m in mentions:
+        if m.assertion != NONE:
+            highest[m.finding] = max(ranks[m.section], highest.get(m.finding, 0))
+    return [
+        m._replace(assertion=NONE, reason="corrected")
+        if m.assertion != NONE and ranks[m.section] < highest[m.finding]
+        else m
+        for m in mentions
+    ]
+
+
+def study_labels(
+    mentions: Iterable[Mention], findings: Sequence[str], *, aggregate: str = "positive-first"
+) -> dict[str, str]:
+    """One state per finding, in the order of `findings`, from a report that says something."""
+    asserted: dict[str, set[str]] = {}
+    for mention in mentions:
+        if mention.assertion != NONE:
+            asserted.setdefault(mention.finding, set()).add(mention.assertion)
+    labels = dict.fromkeys(findings, BLANK)
+    for name, states in asserted.items():
+        if name in labels:
+            labels[name] = _state(states, aggregate)
+    if NO_FINDING in labels:
+        labels[NO_FINDING] = BLANK if _abnormal(asserted) else POSITIVE
+    return labels
+
+
+def blank_labels(findings: Sequence[str]) -> dict[str, str]:
+    """The labels of a report that says nothing: an empty report is not a normal one."""
+    return dict.fromkeys(findings, BLANK)
+
+
+def _state(asserted: set[str], aggregate: str) -> str:
+    if aggregate == "chexpert-code" and {NEGATIVE, UNCERTAIN} <= asserted:
+        return UNCERTAIN
+    return next(state for state in (POSITIVE, UNCERTAIN, NEGATIVE) if state in asserted)
+
+
+def _abnormal(asserted: Mapping[str, set[str]]) -> bool:
+    """Whether anything but a device is there or may be: Irvin et al. 2019, sec. 2.2."""
+    return any(
+        {POSITIVE, UNCERTAIN} & states
+        for finding, states in asserted.items()
+        if finding != "Support Devices"
+    )
+
+
+def fill_parents(labels: dict[str, str], parents: Mapping[str, str]) -> int:
+    """Fill parents from their children in place; returns how many labels were changed.
+
+    A positive child makes its parent positive; an uncertain one a blank parent uncertain.
+
+    Args:
+        labels: finding -> state.
+        parents: child -> parent, children before their parents' own entries.
+    """
+    changed = 0
+    for child, parent in parents.items():
+        state = labels.get(child)
+        old = labels.get(parent)
+        if old is None or old == POSITIVE:
+            continue
+        if state == POSITIVE or (state == UNCERTAIN and old == BLANK):
+            labels[parent] = state
+            changed += 1
+    return changed

@@ -1,0 +1,145 @@
+"""Sentences to tokens, and words to the form in which they are compared.
+
+A token is a word, a number or a mark. De-identification marks and the hyphens inside words vanish,
+so that "air-space", "air space" and "XXXX air space" are the same two tokens; each token remembers
+where it stood. Its `norm_` is the word folded: lower case, American spelling, singular, close
+misspellings corrected towards the words that the rules use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from cxrlabel.rulefiles import Table
+
+NORMS: Final = "norms"  # key in doc.user_data: the folded word of each token
+OFFSETS: Final = "token_offsets"  # key in doc.user_data: [(start, end)] of each token
+
+_TOKEN: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|[^\w\s]")
+_FUZZY_LENGTH: Final = 8  # shorter words have too many neighbours
+_FUZZY_FAR_LENGTH: Final = 11  # two edits from here on
+
+
+class WordFolder:
+    """Folds a word towards the vocabulary of the rules; results are remembered."""
+
+    def __init__(
+        self, vocabulary: Iterable[str], words: Table, misspellings: dict[str, str]
+    ) -> None:
+        self._vocabulary = {word.lower() for word in vocabulary}
+        self._plurals: list[tuple[str, str]] = [(old, new) for old, new in words["plurals"]]
+        self._spellings = [(old, new) for old, new in words["spellings"]]
+        self._keep = set(words["keep"])
+        self._known: dict[str, str] = dict(misspellings)
+        self._by_initial: dict[str, list[str]] = {}
+        for word in sorted(self._vocabulary):
+            if len(word) >= _FUZZY_LENGTH:
+                self._by_initial.setdefault(word[0], []).append(word)
+
+    def __call__(self, word: str) -> str:
+        """The folded form; an unknown word comes back in lower case."""
+        lower = word.lower()
+        folded = self._known.get(lower)
+        if folded is None:
+            folded = self._known[lower] = self._fold(lower)
+        return folded
+
+    def _fold(self, word: str) -> str:
+        for spelled in (word, *self._respelled(word)):
+            singular = self._singular(spelled)
+            if singular is not None:
+                return singular
+            if spelled in self._vocabulary:
+                return spelled
+        return word if word in self._keep else self._corrected(word)
+
+    def _singular(self, word: str) -> str | None:
+        if len(word) < 4:
+            return None
+        for ending, singular in self._plurals:
+            stem = word[: -len(ending)] + singular
+            if word.endswith(ending) and stem != word and stem in self._vocabulary:
+                return stem
+        return None
+
+    def _respelled(self, word: str) -> Iterator[str]:
+        for british, american in self._spellings:
+            if british in word:
+                yield word.replace(british, american)
+
+    def _corrected(self, word: str) -> str:
+        if len(word) < _FUZZY_LENGTH - 1:
+            return word
+        best, near = 3, word
+        for candidate in self._by_initial.get(word[0], ()):
+            allowed = 2 if min(len(candidate), len(word)) >= _FUZZY_FAR_LENGTH else 1
+            if abs(len(candidate) - len(word)) > allowed:
+                continue
+            distance = edit_distance(word, candidate, allowed)
+            if distance <= allowed and distance < best:
+                best, near = distance, candidate
+        folded = self._singular(near)
+        return near if folded is None else folded
+
+
+def edit_distance(a: str, b: str, limit: int) -> int:
+    """Optimal string alignment distance (Damerau 1964): insert, delete, replace, swap neighbours.
+
+    Returns `limit + 1` where the distance is larger than `limit`.
+    """
+    before: list[int] = []
+    previous = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        current = [i]
+        for j, right in enumerate(b, 1):
+            cost = min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + (left != right))
+            if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
+                cost = min(cost, before[j - 2] + 1)
+            current.append(cost)
+        if min(current) > limit:
+            return limit + 1
+        before, previous = previous, current
+    return min(previous[-1], limit + 1)
+
+
+class ReportTokenizer:
+    """A spaCy tokenizer for report sentences; `doc.user_data[OFFSETS]` keeps each token's place."""
+
+    def __init__(self, vocab: Vocab, folder: WordFolder, deidentification: Iterable[str]) -> None:
+        self.vocab = vocab
+        self._folder = folder
+        self._marks = re.compile("|".join(deidentification), re.IGNORECASE)
+
+    def __call__(self, text: str) -> Doc:
+        """Tokenise one sentence."""
+        matches = list(self._tokens(text))
+        words = [match.group() for match in matches]
+        norms = [self._folder(word) for word in words]
+        doc = Doc(self.vocab, words=words)
+        for token, norm in zip(doc, norms, strict=True):
+            token.norm_ = norm
+        doc.user_data[NORMS] = norms
+        doc.user_data[OFFSETS] = [match.span() for match in matches]
+        return doc
+
+    def pipe(self, texts: Iterable[str], **_: Any) -> Iterator[Doc]:
+        """Tokenise a stream; the form that spaCy's components expect of a tokenizer."""
+        return map(self, texts)
+
+    def _tokens(self, text: str) -> Iterator[re.Match[str]]:
+        blanked = self._marks.sub(lambda mark: " " * len(mark.group()), text)
+        for match in _TOKEN.finditer(blanked):
+            if match.group() in "-‐‑" and _inside_word(blanked, match.start()):
+                continue
+            yield match
+
+
+def _inside_word(text: str, position: int) -> bool:
+    """Whether the mark at `position` has a letter or digit on both sides."""
+    before, after = text[:position][-1:], text[position + 1 : position + 2]
+    return before.isalnum() and after.isalnum()
