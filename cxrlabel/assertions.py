@@ -23,7 +23,7 @@ from cxrlabel.attributes import AttributeFinder
 from cxrlabel.clauses import ClauseSplitter
 from cxrlabel.mentions import MENTIONS, SUBJECTS, MentionFinder
 from cxrlabel.phrases import PhraseFinder
-from cxrlabel.rulebook import CueSet, Rulebook
+from cxrlabel.rulerecords import CueSet, Rulebook
 from cxrlabel.studies import NONE
 from cxrlabel.tokens import OFFSETS, ReportTokenizer, WordFolder
 
@@ -98,6 +98,7 @@ class SentenceAnalyzer:
             self.nlp,
             rulebook.clauses,
             before_cues=[cue for cues in rulebook.cues for cue in cues.before],
+            abbreviations=rulebook.text["abbreviations"],
             denials=[
                 cue for cues in rulebook.cues if cues.assertion == "negative" for cue in cues.before
             ],
@@ -157,7 +158,7 @@ class SentenceAnalyzer:
         for cues in self._cues:
             if span._.get(_extension(cues)):
                 cue = _deciding_cue(doc, span, doc.user_data[_extension(cues)])
-                if base != "negative" or _apart(cue, span):
+                if base != "negative" or (cue is not None and cue[1] <= span.start):
                     return _combine(base, cues, cue)
         if span.label_ == _ANAPHOR and (answer := self._answer_of(doc)) is not None:
             return _Decision(answer, "answered", (span.start, span.end))
@@ -234,7 +235,7 @@ _UNCUED: Final = {
 
 def _blank_pipeline(rulebook: Rulebook) -> Language:
     nlp = spacy.blank("en")
-    folder = WordFolder(_vocabulary(rulebook), rulebook.words, _misspellings(rulebook))
+    folder = WordFolder(_vocabulary(rulebook), rulebook.words)
     nlp.tokenizer = ReportTokenizer(nlp.vocab, folder, rulebook.text["deidentification"])
     return nlp
 
@@ -255,14 +256,6 @@ def _vocabulary(rulebook: Rulebook) -> set[str]:
         phrases += [entry] if isinstance(entry, str) else [p for p in entry if p[:2] != ".."]
     words = " ".join(phrases).replace("|", " ").replace("?", " ").split()
     return {word.lower() for word in words if word.isalpha()}
-
-
-def _misspellings(rulebook: Rulebook) -> dict[str, str]:
-    """Wrong spelling -> word as the rules write it."""
-    misspellings = dict(rulebook.words["misspellings"])
-    for entry in rulebook.findings.values():
-        misspellings.update(entry.misspellings)
-    return misspellings
 
 
 def _extension(cues: CueSet) -> str:
@@ -325,11 +318,6 @@ def _deciding_cue(
         return None
     _, start, end = min(cues, key=lambda cue: (max(cue[0], 0), cue[1] - cue[2]))
     return start, end
-
-
-def _apart(cue: Range | None, span: Span) -> bool:
-    """Whether a cue shares no word with a span: "is not" does not deny "not enlarged"."""
-    return cue is not None and (cue[1] <= span.start or span.end <= cue[0])
 
 
 def _neighbours(doc: Doc, spans: Sequence[Span], position: int, *, before: bool) -> list[int]:

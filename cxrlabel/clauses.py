@@ -28,6 +28,7 @@ class ClauseSplitter:
         clauses: word lists of rules/clauses.toml.
         before_cues: all cues that stand before a mention; one behind a comma begins a clause.
         denials: those of them that deny; a preposition ends their reach.
+        abbreviations: words whose stop ends nothing.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class ClauseSplitter:
         *,
         before_cues: Iterable[str],
         denials: Iterable[str],
+        abbreviations: Iterable[str],
     ) -> None:
         self._sets = {name: frozenset(words) for name, words in clauses.items()}
+        self._sets["abbreviations"] = frozenset(abbreviations)
         self._finder = PhraseFinder(
             nlp,
             {
@@ -86,7 +89,7 @@ class _Sentence:
     def opens_clause(self, index: int, start: int) -> bool:
         """Whether a clause begins at token `index`, the present one having begun at `start`."""
         word, before = self._words[index], self._words[index - 1]
-        if before in _HARD or self._runs_on(index):
+        if (before in _HARD and not self._abbreviated(index - 1)) or self._runs_on(index):
             return True
         if index in self._starts.get("opener", ()):
             return not self._governed(index, start)
@@ -95,6 +98,10 @@ class _Sentence:
         if before == "," or before in _DASHES:
             return self._comma_opens(index, start)
         return index in self._starts["ender"] and self._ends_reach(index, start)
+
+    def _abbreviated(self, index: int) -> bool:
+        """Whether the stop at `index` belongs to the word before it: "vs."."""
+        return index > 0 and self._words[index - 1] in self._sets["abbreviations"]
 
     def _runs_on(self, index: int) -> bool:
         """A capital in the middle of a mixed-case sentence: a full stop is missing."""
@@ -128,7 +135,7 @@ class _Sentence:
             return True
         if word in self._sets["adjoining"]:
             return True
-        if word in self._sets["continuing"]:
+        if word in self._sets["continuing"] or self._goes_on(comma, end):
             return False
         if self._has_verb(index, end):
             return not self._list_goes_on(index, end, start, comma)
@@ -137,6 +144,11 @@ class _Sentence:
                 return True
             return self._asserting(index) and not self._joined_later(index)
         return False
+
+    def _goes_on(self, comma: int, end: int) -> bool:
+        """A single predicate, or a second adjective: "effusion, stable", "no large, acute …"."""
+        alone = end - comma == 2 and self._words[comma + 1] in self._verbs
+        return alone or self._words[comma - 1] in self._sets["attributive"]
 
     def _list_goes_on(self, index: int, end: int, start: int, comma: int) -> bool:
         """Whether a stretch with a verb is the last item of a list: "…, b or c is seen"."""

@@ -71,7 +71,15 @@ def fold(name: str) -> str:
 @lru_cache(maxsize=8)
 def _findings(rules: tuple[Path, ...]) -> tuple[Finding, ...]:
     files = read_rule_files(rules)
-    found = {f.name: f for f in (_finding(file) for file in files.folder("findings"))}
+    found: dict[str, Finding] = {}
+    for file in files.folder("findings"):
+        finding = _finding(file)
+        if finding.name in found:
+            raise InputError(
+                f"{file.path}: key 'name': {finding.name!r} is the finding of "
+                f"{found[finding.name].key}.toml as well; expected one file per finding"
+            )
+        found[finding.name] = finding
     order = _string_list(files.single("labelsets/all.toml"), "findings")
     missing = [name for name in order if name not in found]
     if missing:
@@ -116,7 +124,7 @@ def require(name: str, *, place: str, rules: Sequence[Path | str] = ()) -> str:
     finding = resolve(name, rules=rules)
     if finding is None:
         known = [f.name for f in load_findings(rules)]
-        raise InputError(f"{place}: unknown finding {name!r}; {_suggest(name, known)}")
+        raise InputError(f"{place}: unknown finding {name!r}; {suggest(name, known)}")
     return finding
 
 
@@ -129,14 +137,16 @@ def load_label_set(name: str, *, rules: Sequence[Path | str] = ()) -> LabelSet:
     files = read_rule_files(rules)
     known = [file.stem for file in files.folder("labelsets")]
     if name not in known:
-        raise InputError(f"--labelset: unknown label set {name!r}; {_suggest(name, known)}")
+        raise InputError(f"--labelset: unknown label set {name!r}; {suggest(name, known)}")
     return _label_set(files.single(f"labelsets/{name}.toml"), rules)
 
 
 def _label_set(file: RuleFile, rules: Sequence[Path | str]) -> LabelSet:
     names = _string_list(file, "findings")
-    renamed = file.table.get("rename", {})
     place = str(file.path)
+    renamed = file.table.get("rename", {})
+    if not isinstance(renamed, dict):
+        raise InputError(f"{place}: key 'rename': expected a table, found {renamed!r}")
     columns = {require(name, place=place, rules=rules): renamed.get(name, name) for name in names}
     return LabelSet(file.stem, columns)
 
@@ -146,7 +156,7 @@ def load_dialect(name: str, *, rules: Sequence[Path | str] = ()) -> Dialect:
     files = read_rule_files(rules)
     known = [file.stem for file in files.folder("dialects")]
     if name not in known:
-        raise InputError(f"--dialect: unknown dialect {name!r}; {_suggest(name, known)}")
+        raise InputError(f"--dialect: unknown dialect {name!r}; {suggest(name, known)}")
     table = files.single(f"dialects/{name}.toml").table
     return Dialect(
         name=name,
@@ -166,7 +176,8 @@ def _string_list(file: RuleFile, key: str, default: list[str] | None = None) -> 
     return value
 
 
-def _suggest(name: str, known: Sequence[str]) -> str:
+def suggest(name: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the nearest that is known, and all of them."""
     folded = {fold(candidate): candidate for candidate in known}
     near = difflib.get_close_matches(fold(name), folded, n=1, cutoff=0.6)
     listed = ", ".join(known)

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from cxrlabel.assertions import Anaphor, Asserted, SentenceAnalysis, SentenceAnalyzer
-from cxrlabel.findings import load_findings
-from cxrlabel.rulebook import Rulebook, Section, load_rulebook
+from cxrlabel.errors import InputError
+from cxrlabel.findings import load_findings, suggest
+from cxrlabel.rulebook import load_rulebook
+from cxrlabel.rulerecords import Rulebook, Section
 from cxrlabel.sections import BODY, SectionSplitter, SentenceSplitter
 from cxrlabel.studies import (
+    AGGREGATES,
     EMPTY,
     LABELED,
     NO_SECTION,
@@ -90,9 +93,12 @@ class Labeler:
             aggregate: "positive-first", or "chexpert-code" for the public labeler's order.
 
         Raises:
-            InputError: a rule file is wrong, or an option or section is unknown.
+            InputError: a rule file is wrong, or an option, section or aggregate is unknown.
         """
         rulebook = load_rulebook(rules, options=options)
+        known = [BODY.name, *(s.name for s in rulebook.sections if not s.organ)]
+        _check_choices("--sections", sections, known)
+        _check_choices("--aggregate", [aggregate], AGGREGATES)
         names = [finding.name for finding in load_findings(rules)]
         return cls(rulebook, findings=names, sections=sections, aggregate=aggregate)
 
@@ -166,6 +172,12 @@ class Labeler:
                 self._known.clear()
             analysis = self._known[sentence] = self._analyze(sentence)
         return analysis
+
+
+def _check_choices(place: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"{place}: unknown name {name!r}; {suggest(name, known)}")
 
 
 def _mention(asserted: Asserted, sentence: _Sentence) -> Mention:

@@ -16,7 +16,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 
 from cxrlabel.phrases import Match, PhraseFinder
-from cxrlabel.rulebook import Anatomy, Rule, Rulebook
+from cxrlabel.rulerecords import Anatomy, Rule, Rulebook
 from cxrlabel.statements import StatementFinder
 
 MENTIONS: Final = (

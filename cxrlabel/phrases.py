@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.matcher import PhraseMatcher
 from spacy.tokens import Doc
 
-from cxrlabel.rulebook import Phrase
+from cxrlabel.checks import Phrase
 from cxrlabel.tokens import NORMS
 
 Match = tuple[str, int, int]  # key, start token, end token

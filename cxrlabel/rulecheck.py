@@ -10,9 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cxrlabel.checks import Phrase
 from cxrlabel.findings import require
 from cxrlabel.labeler import Labeler
-from cxrlabel.rulebook import Anatomy, Example, FindingRules, Phrase, Rule
+from cxrlabel.rulerecords import Anatomy, Example, FindingRules, Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,15 @@ a word of any language: headings, marks and abbreviations come from the rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cxrlabel.rulebook import Section
-from cxrlabel.rulefiles import Table
+from cxrlabel.rulerecords import Section
 
-BODY: Final = Section("report", (), labels=True, rank=1, organ=False)  # text under no heading
+BODY: Final = Section(
+    "report", (), labels=True, body=True, rank=1, organ=False
+)  # text under no heading
 _MARK: Final = re.compile(r"[.!?)\n][.!?\"')\]]*")  # what may end a sentence
 _TIGHT: Final = re.compile(r"[^\W\d_]{2}")  # a word behind a stop without a space
 _LETTER: Final = re.compile(r"[^\W\d_]")
@@ -24,11 +25,14 @@ _INLINE_HEADING: Final = 7  # letters: shorter headings count only behind a stop
 
 _STARTS: Final = ("", ".", ":", ";", "!", "?")  # what may stand before a heading in its line
 _HEADING_REACH: Final = 120  # characters of a line before a colon that may hold a heading
-_MARKS: Final = " \t\r*#"  # around a heading
+_MARKS: Final = " \t\r\xa0*#"  # around a heading
 _HEADING_END: Final = re.compile(r":+|\n|\Z")
+_BLANK_LINE: Final = re.compile(r"\n[ \t\r]*\n")
 _SEPARATOR: Final = re.compile(r"[\s/_-]+")
-_WORD: Final = re.compile(r"[^\s/_:-]+")
-_NOTE: Final = re.compile(r"[ \t]*[(\[][^()\[\]]*[)\]]+[ \t]*\Z")  # "ADDENDUM [a date]:"
+_WORD: Final = re.compile(r"[^\s/_:*#-]+")
+_NOTE: Final = re.compile(  # "ADDENDUM [a date]:", "ADDENDUM 3/4/2019:", "ADDENDUM ___:"
+    r"(?:\s+(?:\[[^\[\]]*\]|\([^()]*\)|[\d/.-]*\d[\d/.-]*|_{2,}|[Xx]{3,}|<[^<>]*>))+\s*\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +62,17 @@ class SectionSplitter:
         section, start = default, 0
         for heading in self._headings(text):
             following, begin = heading.section, heading.end
-            if (
-                following.organ
-            ):  # "Lungs:" is part of its statement and ends an unlabeled section only
+            if following.organ:  # it belongs to its statement and ends an unlabeled section only
                 if section.labels:
                     continue
-                following, begin = BODY, heading.start
-            if text[start : heading.start].strip():
-                parts.append(Part(section, start, heading.start))
+                following, begin = BODY, _paragraph_start(text, start, heading.start)
+            end = min(begin, heading.start)
+            if text[start:end].strip():
+                parts.append(Part(section, start, end))
             section, start = following, begin
         if text[start:].strip():
             parts.append(Part(section, start, len(text)))
-        return parts if any(part.section.labels for part in parts) else _recover(text, parts)
+        return parts if any(part.section.body for part in parts) else _recover(text, parts)
 
     def _headings(self, text: str) -> Iterator[Part]:
         """The headings, each as the part that it takes up."""
@@ -105,25 +108,35 @@ class SectionSplitter:
         return None
 
 
+def _paragraph_start(text: str, start: int, position: int) -> int:
+    """Where the paragraph that holds a position begins, or the position in the first paragraph."""
+    breaks = list(_BLANK_LINE.finditer(text, start, position))
+    return breaks[-1].end() if breaks else position
+
+
 def _fold(heading: str) -> str:
     return " ".join(_SEPARATOR.split(heading.lower()))
 
 
 def _recover(text: str, parts: list[Part]) -> list[Part]:
-    """What follows the first line of the last section is the body where a report has no other.
+    """Find the body where no heading names it: behind the last section that makes no labels.
 
-    Reports of some hospitals name indication and comparison and leave the findings without a heading.
+    Reports of some hospitals name indication and comparison and leave the findings without a
+    heading, as a paragraph before the impression or as all that follows the last heading.
     """
-    if not parts:
+    labeled = [index for index, part in enumerate(parts) if part.section.labels]
+    place = (labeled[0] if labeled else len(parts)) - 1
+    if place < 0:
         return parts
-    last = parts[-1]
-    for match in re.finditer(r"\n", text[last.start : last.end]):
-        cut = last.start + match.end()
-        head = text[last.start : cut].strip()
-        follows = text[cut : last.end].lstrip()
-        ended = head.endswith((".", "?", "!")) or text[cut : cut + 1].isspace()
-        if head and follows and (ended or follows[0].isupper()):
-            return [*parts[:-1], Part(last.section, last.start, cut), Part(BODY, cut, last.end)]
+    part = parts[place]
+    for match in re.finditer(r"\n", text[part.start : part.end]):
+        cut = part.start + match.end()
+        head, follows = text[part.start : cut].strip(), text[cut : part.end]
+        paragraph = not follows.partition("\n")[0].strip()
+        ended = head.endswith((".", "?", "!")) or follows.lstrip()[:1].isupper()
+        if head and follows.strip() and (paragraph or (ended and not labeled)):
+            cut_parts = [Part(part.section, part.start, cut), Part(BODY, cut, part.end)]
+            return [*parts[:place], *cut_parts, *parts[place + 1 :]]
     return parts
 
 
@@ -135,47 +148,85 @@ class SentenceSplitter:
     text.
     """
 
-    def __init__(self, text_rules: Table) -> None:
-        self._abbreviations = frozenset(text_rules["abbreviations"])
-        self._ending = frozenset(text_rules["ending_abbreviations"])
+    def __init__(self, text: Mapping[str, tuple[str, ...]]) -> None:
+        self._abbreviations = frozenset(text["abbreviations"])
+        self._numbering = frozenset(text["numbering"])
+        self._unfinished = frozenset(text["unfinished"])
+        self._unbegun = frozenset(text["unbegun"])
 
     def __call__(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Sentences of text[start:end] as trimmed (start, end) offsets into `text`."""
-        width = _line_width(text, start, end)
+        lines = _Lines(text, start, end)
         sentences: list[tuple[int, int]] = []
         begin = start
         for match in _MARK.finditer(text, start, end):
-            stop = self._stop(text, match, end, width)
+            if match.group()[0] == "\n":
+                stop = match.end() if self._breaks(text, match, lines) else None
+            else:
+                stop = self._stop(text, match, end)
             if stop is not None:
                 _add(sentences, text, begin, stop)
                 begin = match.end()
         _add(sentences, text, begin, end)
         return sentences
 
-    def _stop(self, text: str, match: re.Match[str], end: int, width: int) -> int | None:
+    def _stop(self, text: str, match: re.Match[str], end: int) -> int | None:
         """Where the sentence that a mark may end does end; None where it goes on."""
         mark, stop = match.group(), match.end()
-        if mark == "\n":
-            return stop if _intended_break(text, match, end, width) else None
+        word = _word_before(text, match.start())
         spaced = stop >= end or text[stop].isspace()
-        if mark[0] in ".)":
-            word = _word_before(text, match.start())
-            if spaced and _numbers(word) and _item(text, stop, end):
-                return match.start() - len(word)  # "2." begins a sentence
-            if mark[0] == ")":
-                return None
-            if not spaced:
-                joined = mark == "." and len(word) > 2 and word.isalpha()
-                return stop if joined and _TIGHT.match(text, stop) else None
-            return None if self._abbreviates(word, text, stop, end) else stop
-        return stop if spaced else None
+        if mark == "?" and not word:
+            return None  # "? pneumonia" questions what follows
+        if spaced and mark[0] in ".)" and _numbers(word) and _item(text, stop, end):
+            return match.start() - len(word)  # "2." begins a sentence
+        if mark[0] == ")":
+            return None
+        if not spaced:
+            joined = mark == "." and len(word) > 2 and word.isalpha()
+            return stop if joined and _TIGHT.match(text, stop) else None
+        return None if mark == "." and self._abbreviates(word, text, stop, end) else stop
 
     def _abbreviates(self, word: str, text: str, stop: int, end: int) -> bool:
-        """Whether a stop belongs to its word: "vs.", but not "Pneumothorax: No." before a capital."""
+        """Whether a stop belongs to its word: "vs.", "no. 5", but not "Pneumothorax: No."."""
         folded = word.lower()
-        if folded not in self._abbreviations:
+        if folded in self._numbering:
+            return text[stop : min(end, stop + 20)].lstrip()[:1].isdigit()
+        return folded in self._abbreviations
+
+    def _breaks(self, text: str, match: re.Match[str], lines: _Lines) -> bool:
+        """Whether a writer, not a margin, ended the line.
+
+        The next line is empty, or it begins anew and its first word would still have fitted.
+        """
+        line, following = lines.around(text, match.start())
+        if not line or not following:
+            return True
+        last, first = line.rpartition(" ")[2], following.partition(" ")[0]
+        if first[0].islower() and not lines.lower:
             return False
-        return not (folded in self._ending and _sentence_follows(text, stop, end))
+        if last.lower() in self._unfinished or first.lower() in self._unbegun:
+            return False
+        return len(line) + 1 + len(first) <= lines.width
+
+
+class _Lines:
+    """The lines of a stretch: how wide it was written, and whether it knows capitals."""
+
+    def __init__(self, text: str, start: int, end: int) -> None:
+        self._start, self._end = start, end
+        self.width = 0
+        self.lower = True
+        if text.find("\n", start, end) >= 0:
+            stretch = text[start:end]
+            self.width = max(len(line.strip()) for line in stretch.split("\n"))
+            self.lower = stretch.islower()
+
+    def around(self, text: str, newline: int) -> tuple[str, str]:
+        """The line before a line break and the one behind it, with single spaces."""
+        begin = max(text.rfind("\n", self._start, newline) + 1, self._start)
+        stop = text.find("\n", newline + 1, self._end)
+        following = text[newline + 1 : stop if stop >= 0 else self._end]
+        return " ".join(text[begin:newline].split()), " ".join(following.split())
 
 
 def _numbers(word: str) -> bool:
@@ -184,37 +235,13 @@ def _numbers(word: str) -> bool:
 
 def _item(text: str, position: int, end: int) -> bool:
     """Whether a capital follows, as behind the number of an enumeration."""
-    rest = text[position : min(end, position + 20)].lstrip()
-    return bool(rest) and rest[0].isupper()
+    return text[position : min(end, position + 20)].lstrip()[:1].isupper()
 
 
 def _word_before(text: str, position: int) -> str:
-    before = text[max(0, position - 12) : position].split()
-    return before[-1].rstrip(".") if before and not text[position - 1].isspace() else ""
-
-
-def _sentence_follows(text: str, position: int, end: int) -> bool:
-    rest = text[position : min(end, position + 40)].lstrip()
-    return not rest or rest[0].isupper() or "\n" in text[position : position + 2]
-
-
-def _line_width(text: str, start: int, end: int) -> int:
-    if text.find("\n", start, end) < 0:
-        return 0
-    return max(len(line.strip()) for line in text[start:end].split("\n"))
-
-
-def _intended_break(text: str, match: re.Match[str], end: int, width: int) -> bool:
-    """Whether a writer broke the line: the next is empty, or begins anew and would have fitted."""
-    line_start = text.rfind("\n", 0, match.start()) + 1
-    line = text[line_start : match.start()].strip()
-    following = text[match.end() : min(end, match.end() + 200)]
-    word = following.split(maxsplit=1)[0] if following.strip() else ""
-    if not line or not word or not following.partition("\n")[0].strip():
-        return True
-    if word[0].islower() and not text[match.start() : end].islower():
-        return False
-    return len(line) + 1 + len(word) <= width
+    """The word that ends right before a position; "" behind a space."""
+    before = text[max(0, position - 12) : position]
+    return before.split()[-1].rstrip(".") if before and not before[-1].isspace() else ""
 
 
 def _add(sentences: list[tuple[int, int]], text: str, start: int, end: int) -> None:

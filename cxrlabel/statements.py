@@ -13,8 +13,9 @@ from typing import Final
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from cxrlabel.checks import Phrase
 from cxrlabel.phrases import Match, PhraseFinder, longest
-from cxrlabel.rulebook import Anatomy, Phrase
+from cxrlabel.rulerecords import Anatomy
 
 Range = tuple[int, int]  # start and end token
 
@@ -109,7 +110,9 @@ class _Pairing:
         """The predicate right before the subject: "normal heart size"."""
         for key, start, end in reversed(own):
             gap = self._words[end : term[0]]
-            if end > term[0] or len(gap) > _ADJACENT or not self._same_clause(start, term[0]):
+            if start >= term[0] or end > term[1] or len(gap) > _ADJACENT:
+                continue
+            if not self._same_clause(start, term[0]):
                 continue
             plain = not any(
                 word in self._links or word in self._verbs or word in ".:;" for word in gap

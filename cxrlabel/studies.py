@@ -81,7 +81,13 @@ def correct(mentions: Sequence[Mention], ranks: Mapping[str, int]) -> list[Menti
 def study_labels(
     mentions: Iterable[Mention], findings: Sequence[str], *, aggregate: str = "positive-first"
 ) -> dict[str, str]:
-    """One state per finding, in the order of `findings`, from a report that says something."""
+    """One state per finding, in the order of `findings`, from a report that says something.
+
+    Raises:
+        ValueError: unknown `aggregate`.
+    """
+    if aggregate not in AGGREGATES:
+        raise ValueError(f"aggregate={aggregate!r}; expected one of {', '.join(AGGREGATES)}")
     asserted: dict[str, set[str]] = {}
     for mention in mentions:
         if mention.assertion != NONE:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from cxrlabel.rulefiles import Table
+from cxrlabel.rulerecords import Words
 
 NORMS: Final = "norms"  # key in doc.user_data: the folded word of each token
 OFFSETS: Final = "token_offsets"  # key in doc.user_data: [(start, end)] of each token
@@ -28,14 +28,12 @@ _FUZZY_FAR_LENGTH: Final = 11  # two edits from here on
 class WordFolder:
     """Folds a word towards the vocabulary of the rules; results are remembered."""
 
-    def __init__(
-        self, vocabulary: Iterable[str], words: Table, misspellings: dict[str, str]
-    ) -> None:
+    def __init__(self, vocabulary: Iterable[str], words: Words) -> None:
         self._vocabulary = {word.lower() for word in vocabulary}
-        self._plurals: list[tuple[str, str]] = [(old, new) for old, new in words["plurals"]]
-        self._spellings = [(old, new) for old, new in words["spellings"]]
-        self._keep = set(words["keep"])
-        self._known: dict[str, str] = dict(misspellings)
+        self._plurals = words.plurals
+        self._spellings = words.spellings
+        self._keep = frozenset(words.keep)
+        self._known = dict(words.misspellings)
         self._by_initial: dict[str, list[str]] = {}
         for word in sorted(self._vocabulary):
             if len(word) >= _FUZZY_LENGTH:

@@ -1,0 +1,105 @@
+"""Reading the rule files that are not about one finding: cues, sections, words, word lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+
+from cxrlabel.checks import (
+    boolean,
+    integer,
+    one_of,
+    pairs,
+    reject_unknown,
+    string,
+    string_map,
+    strings,
+    tables,
+)
+from cxrlabel.rulefiles import RuleFile, RuleFiles, Table
+from cxrlabel.rulerecords import CUE_ASSERTIONS, CueSet, Section, Words
+
+
+def read_cue_sets(files: RuleFiles, options: Mapping[str, str]) -> tuple[CueSet, ...]:
+    """All kinds of cues, by priority."""
+    shared = _shared_pseudo(files.single("cues/pseudo.toml"))
+    sets = [
+        _cue_set(file, options, shared) for file in files.folder("cues") if file.stem != "pseudo"
+    ]
+    return tuple(sorted(sets, key=lambda cues: cues.priority))
+
+
+def _shared_pseudo(file: RuleFile) -> list[str]:
+    """The phrases that decide nothing whatever the kind of cue: listed, and combined from parts."""
+    place = f"{file.path}: table 'combine'"
+    reject_unknown(str(file.path), file.table, {"pseudo", "combine"})
+    parts = file.table.get("combine", {"first": [], "middle": [], "last": []})
+    lists = [
+        [word.strip() for word in strings(place, parts, key, blank=True)]
+        for key in ("first", "middle", "last")
+    ]
+    combined = [" ".join(word for word in words if word) for words in product(*lists)]
+    return [*strings(str(file.path), file.table, "pseudo"), *combined]
+
+
+def _cue_set(file: RuleFile, options: Mapping[str, str], shared: Sequence[str]) -> CueSet:
+    place, table = str(file.path), file.table
+    keys = {"assertion", "option", "reason", "priority", "before", "after", "pseudo", "optional"}
+    reject_unknown(place, table, keys)
+    before = strings(place, table, "before", default=[])
+    after = strings(place, table, "after", default=[])
+    for entry in tables(place, table, "optional"):
+        if options[_known_option(place, entry, options)] == string(place, entry, "value"):
+            before = [*before, *strings(place, entry, "before", default=[])]
+            after = [*after, *strings(place, entry, "after", default=[])]
+    if "option" in table:
+        assertion = options[_known_option(place, table, options)]
+    else:
+        assertion = string(place, table, "assertion")
+    one_of(place, "assertion", assertion, CUE_ASSERTIONS)
+    priority = integer(place, table, "priority")
+    own = {*before, *after}
+    pseudo = tuple(
+        p for p in (*strings(place, table, "pseudo", default=[]), *shared) if p not in own
+    )
+    reason = string(place, table, "reason")
+    return CueSet(file.stem, assertion, reason, priority, tuple(before), tuple(after), pseudo)
+
+
+def _known_option(place: str, table: Table, options: Mapping[str, str]) -> str:
+    name = string(place, table, "option")
+    one_of(place, "option", name, tuple(options))
+    return name
+
+
+def read_sections(file: RuleFile) -> Iterator[Section]:
+    """The sections of rules/sections.toml."""
+    for entry in tables(str(file.path), file.table, "sections"):
+        place = f"{file.path}: section {entry.get('name', '(without name)')!r}"
+        reject_unknown(place, entry, {"name", "headings", "labels", "body", "rank", "organ"})
+        yield Section(
+            string(place, entry, "name"),
+            tuple(strings(place, entry, "headings")),
+            labels=boolean(place, entry, "labels", True),
+            body=boolean(place, entry, "body", False),
+            rank=integer(place, entry, "rank", 1),
+            organ=boolean(place, entry, "organ", False),
+        )
+
+
+def read_words(file: RuleFile) -> Words:
+    """The folding of words, rules/words.toml."""
+    place, table = str(file.path), file.table
+    reject_unknown(place, table, {"plurals", "spellings", "keep", "misspellings"})
+    return Words(
+        plurals=tuple(pairs(place, table, "plurals")),
+        spellings=tuple(pairs(place, table, "spellings")),
+        keep=tuple(strings(place, table, "keep")),
+        misspellings=string_map(place, table, "misspellings"),
+    )
+
+
+def read_lists(file: RuleFile, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """A file of word lists that has all of some keys and no others."""
+    reject_unknown(str(file.path), file.table, set(keys))
+    return {key: tuple(strings(str(file.path), file.table, key)) for key in keys}
