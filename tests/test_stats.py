@@ -1,7 +1,6 @@
 import json
 import pickle
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -42,7 +41,7 @@ def mention(finding="Edema", assertion="positive", reason="asserted", cue="", **
         severity="",
         temporality="",
     )
-    return replace(base, **fields)
+    return base._replace(**fields)
 
 
 def study(*states, mentions=(), sections=("findings",), status="labeled"):
