@@ -468,4 +468,5 @@ def test_a_lost_quote_is_never_silent(tmp_path_factory, reports, line):
     path = tmp_path_factory.mktemp("reports") / "reports.csv"
     path.write_text("id,report\n" + "\n".join(rows), encoding="utf-8", newline="")
     before = 2 + sum(1 + len(re.findall(r"\r\n?|\n", text)) for text in reports[:lost])
-    assert message(str(path)).startswith(f"{path}:{before}: the quote")
+    # where the next cell begins with a comma it ends the quote, and the row has a cell too many
+    assert re.match(rf"{re.escape(str(path))}:{before}: (the quote|3 cells)", message(str(path)))
