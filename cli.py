@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from cxrlabel.batch import LabelingOptions, LabelingRun
+    from cxrlabel.batch import LabelingRun
+    from cxrlabel.chunks import LabelingOptions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,11 +78,15 @@ def label(
         typer.Option(
             "--text",
             metavar="COLUMNS",
-            help="Report column, or section columns with commas; without REPORTS a report's text.",
+            help="Text column, or section columns with commas; without REPORTS one report's text.",
         ),
     ] = None,
     sections: Annotated[
-        str, typer.Option(metavar="NAMES", help="Sections that make labels, with commas.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Sections that make labels, with commas; `report` is text under no heading.",
+        ),
     ] = "",
     labelset: Annotated[
         str, typer.Option(metavar="NAME", help="all, chexpert, nih14 or a TOML file.")
@@ -91,7 +96,10 @@ def label(
     ] = "cxr",
     mentions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write every mention: .csv, .jsonl or .parquet."),
+        typer.Option(
+            metavar="FILE",
+            help="Also write every mention: .csv, .tsv, .jsonl (also .gz) or .parquet.",
+        ),
     ] = None,
     stats: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write statistics: .html or .json.")
@@ -114,8 +122,10 @@ def label(
         typer.Option(metavar="NAME=VALUE", help="A convention, see `cxr rules options`."),
     ] = None,
     rules: RulesOption = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that label at the same time.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the run record, or one report's labels, as JSON.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Label reports: positive, negative, uncertain or blank for every finding.
@@ -128,6 +138,10 @@ def label(
         if not reports:
             if text is None:
                 raise typer.BadParameter("expected REPORTS, or --text with one report")
+            if out or mentions or stats:
+                raise typer.BadParameter(
+                    "one report is printed; --out, --mentions and --stats need REPORTS"
+                )
             _label_one(text, labeling, labelset, as_json=as_json)
             return
         if out is None:
@@ -179,7 +193,10 @@ def rules_check(*, rules: RulesOption = None) -> None:
 
 @rules_app.command("show")
 def rules_show(
-    finding: Annotated[str, typer.Argument(metavar="FINDING", show_default=False)],
+    finding: Annotated[
+        str,
+        typer.Argument(metavar="FINDING", help="A finding's name or alias.", show_default=False),
+    ],
     *,
     rules: RulesOption = None,
 ) -> None:
@@ -217,7 +234,7 @@ def demo(
 
     with _errors():
         import_spacy_without_torch()
-        from cxrlabel.demo import REPORTS, run_demo
+        from cxrlabel.demo import run_demo
 
         with _progress("labeling the sample") as progress:
             done = run_demo(out, force=force, progress=progress)
@@ -230,20 +247,21 @@ def demo(
         typer.echo(f"F1 by state: {states}\n")
         typer.echo("next:")
         typer.echo(f"  open {out / 'stats.html'} in a browser")
-        typer.echo('  cxr label --text "Small left effusion. No pneumothorax."')
-        typer.echo(f"  cxr label {REPORTS} -o labels.csv --mentions mentions.csv")
-        typer.echo('  cxr rules show "Pleural Effusion"')
+        typer.echo('  uv run cxr label --text "Small left effusion. No pneumothorax."')
+        typer.echo("  uv run cxr label YOUR_REPORTS.csv -o labels.csv --mentions mentions.csv")
+        typer.echo('  uv run cxr rules show "Pleural Effusion"')
 
 
 def _label_one(text: str, labeling: LabelingOptions, labelset: str, *, as_json: bool) -> None:
     from cxrlabel.startup import import_spacy_without_torch
 
     import_spacy_without_torch()
+    from cxrlabel.chunks import label_report
     from cxrlabel.evidence import draw_evidence, evidence_dict
     from cxrlabel.findings import load_label_set
 
     findings = load_label_set(labelset or "all", rules=labeling.rules).columns
-    result = labeling.labeler().label(text)
+    result = label_report(text, labeling)
     if as_json:
         typer.echo(json.dumps(evidence_dict(result, findings), ensure_ascii=False, indent=2))
     else:
@@ -279,7 +297,7 @@ def _labeling(
     aggregate: str,
     hierarchy: str,
 ) -> LabelingOptions:
-    from cxrlabel.batch import LabelingOptions
+    from cxrlabel.chunks import LabelingOptions
 
     pairs = [text.partition("=") for text in option or []]
     for name, equals, _ in pairs:
@@ -311,11 +329,11 @@ def _console(*, stderr: bool = False) -> Any:
 @contextmanager
 def _errors() -> Iterator[None]:
     """The user's mistakes as one line on stderr and exit code 1."""
-    from cxrlabel.errors import InputError
+    from cxrlabel.errors import InputError, WorkerError
 
     try:
         yield
-    except InputError as error:
+    except (InputError, WorkerError) as error:
         _note(f"error: {error}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

@@ -112,7 +112,8 @@ class SentenceAnalyzer:
             **dict.fromkeys(rulebook.text["confirming"], "positive"),
         }
         self._answer_alone = frozenset(rulebook.text["answers_alone"])
-        self._alternatives = frozenset(rulebook.clauses["alternatives"])
+        uncertain = rulebook.options["alternatives"] == "uncertain"
+        self._alternatives = frozenset(rulebook.clauses["alternatives"] if uncertain else ())
         self._joiners = frozenset(rulebook.clauses["joiners"])
         self._questions = frozenset(rulebook.text["questions"])
 
@@ -230,6 +231,7 @@ _UNCUED: Final = {
     "hint": ("uncertain", "hint"),
     "negative": ("negative", "normal statement"),
     "absence": (NONE, "asserted"),
+    "ignore": (NONE, "ignored"),
 }
 
 
@@ -295,6 +297,8 @@ def _combine(base: str, cues: CueSet, cue: Range | None) -> _Decision:
         if cues.assertion == "negative" and cues.kind == "negation":
             return _Decision(NONE, "normality denied", cue)
         return _Decision("negative", "normal statement", None)
+    if base == "ignore":
+        return _Decision(NONE, "ignored", None)
     if base == "absence":
         denied = cues.assertion == "negative"
         return _Decision("negative" if denied else NONE, cues.reason, cue)

@@ -131,7 +131,9 @@ def require_column(name: str, columns: Sequence[str], *, place: str) -> None:
 def listed(columns: Sequence[str]) -> str:
     """Column names for a message; one as long as a sentence may be report text and is not shown."""
     return ", ".join(
-        name if len(name) <= 40 else f"({len(name)} characters: is there a header?)"
+        " ".join(name.split())
+        if len(name) <= 40
+        else f"({len(name)} characters: is there a header?)"
         for name in columns
     )
 

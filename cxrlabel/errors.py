@@ -3,3 +3,7 @@
 
 class InputError(ValueError):
     """The user's file or option is wrong: names the place, what was found and what is expected."""
+
+
+class WorkerError(RuntimeError):
+    """A worker process died, as when memory runs out; nothing was written."""

@@ -19,6 +19,8 @@ COLORS: Final[Mapping[str, str]] = {
     NONE: "dim",
     BLANK: "dim",
 }
+# one for one, so that offsets hold: rich drops them, and a terminal would obey them
+_CONTROLS: Final = {code: " " for code in (*range(32), 127, *range(128, 160)) if code != 10}
 _STRENGTH: Final = (
     "positive",
     "uncertain",
@@ -52,7 +54,7 @@ def _legend() -> Text:
 
 
 def _marked(report: str, mentions: Iterable[Mention]) -> Text:
-    text = Text(report)
+    text = Text(report.translate(_CONTROLS))
     for mention in sorted(mentions, key=lambda m: _STRENGTH.index(m.assertion), reverse=True):
         text.stylize(COLORS[mention.assertion], mention.start, mention.end)
         if mention.cue_start is not None:
@@ -70,7 +72,7 @@ def _labels(labels: Mapping[str, str], result: StudyLabels) -> RenderableType:
         mention = _decisive(finding, state, result.mentions)
         because = _because(mention) if mention else Text("no abnormality stated", "dim")
         section = mention.section if mention else ""
-        table.add_row(finding, Text(state, COLORS[state]), because, Text(section, "dim"))
+        table.add_row(Text(finding), Text(state, COLORS[state]), because, Text(section, "dim"))
     if not table.rows:
         return Text(f"no label ({result.status})", "dim")
     return table

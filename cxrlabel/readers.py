@@ -73,6 +73,11 @@ class ReportSource:
         names = (name for table in self.tables for name in table.columns)
         return tuple(dict.fromkeys(name for name in names if name not in used))
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and folders that are read."""
+        return tuple(table.path for table in self.tables)
+
     @cached_property
     def files(self) -> tuple[InputFile, ...]:
         """Path, sha256 and size of every input; reads them all when it is first asked for."""

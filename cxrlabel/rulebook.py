@@ -70,7 +70,7 @@ def _load_rulebook(rules: tuple[Path, ...], chosen: tuple[tuple[str, str], ...])
     files = read_rule_files(rules)
     values = _choose(load_options(rules), dict(chosen))
     predicates = _predicates(files.single("predicates.toml"))
-    readers = [_FindingReader(file, rules, predicates) for file in files.folder("findings")]
+    readers = [_FindingReader(file, rules, predicates, values) for file in files.folder("findings")]
     by_name = {reader.finding: reader.read() for reader in readers}
     order = [f.name for f in load_findings(rules)]
     return Rulebook(
@@ -123,18 +123,24 @@ class _FindingReader:
     }  # fmt: skip
 
     def __init__(
-        self, file: RuleFile, rules: Sequence[Path], predicates: Mapping[str, tuple[Phrase, ...]]
+        self,
+        file: RuleFile,
+        rules: Sequence[Path],
+        predicates: Mapping[str, tuple[Phrase, ...]],
+        options: Mapping[str, str],
     ) -> None:
         self.file = file
         self.finding: str = file.table["name"]  # checked by load_findings
         self._rules = rules
         self._predicates = predicates
+        self._options = options
         self._ids: set[str] = set()
 
     def read(self) -> FindingRules:
         table, place = self.file.table, str(self.file.path)
         reject_unknown(place, table, self._KEYS)
-        blockers = [
+        rules = [self._rule(entry, self.finding) for entry in tables(place, table, "rules")]
+        rules += [
             self._rule(entry, OTHER_ABNORMALITY) for entry in tables(place, table, "blockers")
         ]
         return FindingRules(
@@ -142,18 +148,16 @@ class _FindingReader:
             path=self.file.path,
             source=string(place, table, "source"),
             exclusions=phrases(place, table, "exclusions", default=()),
-            rules=(
-                *(self._rule(e, self.finding) for e in tables(place, table, "rules")),
-                *blockers,
-            ),
+            rules=tuple(rule for rule in rules if rule is not None),
             anatomy=tuple(self._anatomy(entry) for entry in tables(place, table, "anatomy")),
             misspellings=string_map(place, table, "misspellings"),
             examples=tuple(self._examples(tables(place, table, "examples"))),
         )
 
-    def _rule(self, entry: Table, finding: str) -> Rule:
+    def _rule(self, entry: Table, finding: str) -> Rule | None:
+        """One rule; None where an option of `when` has another value."""
         place = self._place(entry)
-        reject_unknown(place, entry, {"id", "phrases", "patterns", "assertion", "also"})
+        reject_unknown(place, entry, {"id", "when", "phrases", "patterns", "assertion", "also"})
         named = (
             *phrases(place, entry, "phrases", default=()),
             *phrases(place, entry, "patterns", default=()),
@@ -162,7 +166,11 @@ class _FindingReader:
             raise InputError(f"{place}: no 'phrases' and no 'patterns'; expected at least one")
         assertion = entry.get("assertion", "positive")
         one_of(place, "assertion", assertion, RULE_ASSERTIONS)
-        return Rule(self._id(entry), self._targets(place, entry, finding), named, assertion)
+        rule = Rule(self._id(entry), self._targets(place, entry, finding), named, assertion)
+        wanted = string_map(place, entry, "when")
+        for option in wanted:
+            one_of(place, "when", option, tuple(self._options))
+        return rule if wanted.items() <= self._options.items() else None
 
     def _anatomy(self, entry: Table) -> Anatomy:
         place = self._place(entry)

@@ -13,6 +13,7 @@ from rich.text import Text
 from cxrlabel.checks import Phrase
 from cxrlabel.findings import require
 from cxrlabel.labeler import Labeler
+from cxrlabel.rulebook import load_options
 from cxrlabel.rulerecords import Anatomy, Example, FindingRules, Rule
 
 
@@ -41,7 +42,8 @@ def check_rules(rules: Sequence[Path | str] = ()) -> RuleCheck:
     Raises:
         InputError: a rule file is wrong.
     """
-    labeler = Labeler.load(rules=rules)
+    shipped = {name: option.default for name, option in load_options().items()}
+    labeler = Labeler.load(rules=rules, options=shipped)  # the examples are written for these
     book = labeler.rulebook
     examples = list(book.examples())
     failures = [failure for e in examples if (failure := _run(labeler, e)) is not None]
@@ -76,12 +78,12 @@ def _rules_table(entry: FindingRules) -> Table:
     for column in ("rule", "means", "words"):
         table.add_column(column, overflow="fold")
     for rule in entry.rules:
-        table.add_row(_name(rule), _meaning(rule), _listed(rule.phrases))
+        table.add_row(_name(rule), _meaning(rule), Text(_listed(rule.phrases)))
     for part in entry.anatomy:
         for assertion, predicates in part.predicates.items():
             if predicates:
                 words = f"{_listed(part.terms)}\n  … {_listed(predicates)}"
-                table.add_row(_name(part), assertion, words)
+                table.add_row(_name(part), assertion, Text(words))
     return table
 
 
@@ -90,7 +92,7 @@ def _examples_table(entry: FindingRules) -> Table:
     table.add_column("example", overflow="fold")
     table.add_column("label")
     for example in entry.examples:
-        table.add_row(" ".join(example.text.split()), example.expect)
+        table.add_row(Text(" ".join(example.text.split())), example.expect)
     return table
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from cxrlabel.checks import Phrase
 
-RULE_ASSERTIONS: Final = ("positive", "uncertain", "hint", "negative", "absence")
+RULE_ASSERTIONS: Final = ("positive", "uncertain", "hint", "negative", "absence", "ignore")
 CUE_ASSERTIONS: Final = ("positive", "uncertain", "negative", "none")
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from cxrlabel.errors import InputError
 from cxrlabel.findings import BLANK, NEGATIVE, NO_FINDING, POSITIVE, STATES, UNCERTAIN
 from cxrlabel.studies import LABELED, NONE, STATUSES, StudyLabels
-from cxrlabel.writers import atomic_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -273,51 +272,49 @@ def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def write_statistics(
-    statistics: LabelStatistics,
-    path: Path | str,
-    record: Mapping[str, Any],
-    *,
-    force: bool = False,
+    statistics: LabelStatistics, path: Path, record: Mapping[str, Any], *, kind: str
 ) -> None:
-    """Write the statistics as the ending of `path` asks: .json, or .html for the page with plots.
+    """Write the statistics as JSON or as the page with plots.
 
     Args:
         statistics: what was counted.
         path: where to.
         record: how the labels were made; shown on the page.
-        force: replace a file that exists.
-
-    Raises:
-        InputError: another ending, or as `atomic_path`.
+        kind: ".json" or ".html", see `statistics_kind`.
     """
     from cxrlabel.stats_page import stats_page
 
-    kind = Path(path).suffix.lower()
     if kind == ".json":
         content = json.dumps(statistics.to_dict(), ensure_ascii=False, indent=2) + "\n"
-    elif kind in (".html", ".htm"):
-        content = stats_page(statistics, record=record)
     else:
+        content = stats_page(statistics, record=record)
+    path.write_text(content, encoding="utf-8")
+
+
+def statistics_kind(path: Path | str) -> str:
+    """The format that a statistics file's ending asks for: ".json" or ".html"."""
+    kind = Path(path).suffix.lower()
+    if kind not in (".json", ".html"):
         raise InputError(f"{path}: unknown kind of statistics file; expected .json or .html")
-    with atomic_path(path, force=force) as temporary:
-        temporary.write_text(content, encoding="utf-8")
+    return kind
 
 
 def stats_table(statistics: LabelStatistics) -> Table:
-    """The four states of each finding and positive : stated negative, within 100 columns."""
+    """Counts of the four states and the share of positives; fits 80 columns."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     title = f"{statistics.labeled:,} labeled of {statistics.reports:,} reports"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("finding", no_wrap=True)
-    for state in (POSITIVE, UNCERTAIN, NEGATIVE, BLANK, "pos : neg"):
-        table.add_column(state, justify="right", no_wrap=True)
+    for heading in (POSITIVE, "share", UNCERTAIN, NEGATIVE, BLANK):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in statistics.findings:
-        cells = [f"{row.counts[s]:,} {percent(row.shares[s]):>6}" for s in STATES]
+        counts = [f"{row.counts[state]:,}" for state in STATES]
+        cells = [counts[0], percent(row.shares[POSITIVE]), *counts[1:]]
         # Text: a name in brackets is no markup
-        table.add_row(Text(row.finding), *cells, one_to(row.negatives_per_positive))
+        table.add_row(Text(row.finding), *cells)
     return table
 
 

@@ -49,7 +49,7 @@ def labeler() -> "Labeler":
 @pytest.fixture(scope="session")
 def shared_labelers(labeler: "Labeler") -> Callable[[], AbstractContextManager[None]]:
     """A context in which runs with equal options share a labeler: loading one takes a second."""
-    from cxrlabel.batch import LabelingOptions
+    from cxrlabel.chunks import LabelingOptions
 
     loaded = {repr(LabelingOptions()): labeler}
     load = LabelingOptions.labeler

@@ -313,3 +313,22 @@ def test_full_cache_is_emptied_and_labels_stay(
 
     assert states == ["positive", "positive"]
     assert analysed.count("Edema of the eighth kind.") == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "report", "finding", "default", "chosen"),
+    [
+        ("likely", "uncertain", "Likely edema.", "Edema", "positive", "uncertain"),
+        ("no_new", "negative", "No new effusion.", "Pleural Effusion", "blank", "negative"),
+        ("alternatives", "positive", "Edema or pneumonia.", "Edema", "uncertain", "positive"),
+        ("old_fracture", "none", "Healed rib fracture.", "Fracture", "positive", "blank"),
+        ("surgical_material", "none", "Sternal wires.", "Support Devices", "positive", "blank"),
+    ],
+)
+def test_option_changes_the_label_of_its_words(
+    labeler: Labeler, option: str, value: str, report: str, finding: str, default: str, chosen: str
+) -> None:
+    other = Labeler.load(options={option: value})
+
+    assert labeler.label(report).labels[finding] == default
+    assert other.label(report).labels[finding] == chosen

@@ -1,0 +1,80 @@
+"""The layout of a labels file: which columns, under which names, in which order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from cxrlabel.errors import InputError
+from cxrlabel.findings import CODES, NO_FINDING, POSITIVE, Dialect, LabelSet
+from cxrlabel.studies import StudyLabels
+
+_NUMBERS: Final = {state: float(code) if code else None for state, code in CODES.items()}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of the labels file."""
+
+    label_set: LabelSet
+    dialect: Dialect
+    id_name: str
+    keep: tuple[str, ...]
+    status: bool
+
+    def columns(self) -> dict[str, type]:
+        """Column name -> type of its cells, in order."""
+        named: dict[str, type] = dict.fromkeys(self.dialect.keep, str)
+        named[self.id_name] = str
+        named.update(dict.fromkeys((k for k in self.keep if k not in self.dialect.keep), str))
+        if self.dialect.form == "string":
+            named[self.dialect.column] = str
+        else:
+            named.update(dict.fromkeys(self.finding_columns.values(), float))
+        if self.status:
+            named["status"] = str
+        return named
+
+    @cached_property
+    def finding_columns(self) -> dict[str, str]:
+        """Finding -> column name, in the dialect's order."""
+        columns = self.label_set.columns
+        names = sorted(columns) if self.dialect.order == "alphabetical" else list(columns)
+        return {name: columns[name] for name in names}
+
+    def check(self) -> None:
+        """Refuse two columns of one name."""
+        names = [*self.dialect.keep, self.id_name]
+        names += [name for name in self.keep if name not in self.dialect.keep]
+        names += [self.dialect.column] if self.dialect.form == "string" else self._titles()
+        names += ["status"] if self.status else []
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            place = "--id" if twice[0] == self.id_name else "labels file"
+            raise InputError(
+                f"{place}: {twice[0]!r} would be the name of two columns; expected distinct names "
+                "of id, kept columns and findings"
+            )
+
+    def row(self, study_id: str, kept: Sequence[str], result: StudyLabels) -> tuple[Any, ...]:
+        """The cells of one study."""
+        states = [result.labels[name] for name in self.finding_columns]
+        cells: list[Any] = [_NUMBERS[state] for state in states]
+        if self.dialect.form == "string":
+            cells = [self._positives(states, result)]
+        needed = len(self.dialect.keep)
+        status = [result.status] if self.status else []
+        return (*kept[:needed], study_id, *kept[needed:], *cells, *status)
+
+    def _titles(self) -> list[str]:
+        return list(self.finding_columns.values())
+
+    def _positives(self, states: Sequence[str], result: StudyLabels) -> str:
+        """The cell of the NIH layout: positive names joined by "|", or "No Finding"."""
+        found = [n for n, state in zip(self._titles(), states, strict=True) if state == POSITIVE]
+        if found:
+            return "|".join(found)
+        return NO_FINDING if result.labels.get(NO_FINDING) == POSITIVE else ""
