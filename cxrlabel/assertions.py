@@ -19,17 +19,16 @@ from negspacy.negation import Negex
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from cxrlabel.anaphora import ANAPHOR, AnaphorFinder
 from cxrlabel.attributes import AttributeFinder
 from cxrlabel.clauses import ClauseSplitter
 from cxrlabel.mentions import MENTIONS, SUBJECTS, MentionFinder
-from cxrlabel.phrases import PhraseFinder
 from cxrlabel.rulerecords import CueSet, Rulebook
 from cxrlabel.studies import NONE
 from cxrlabel.tokens import OFFSETS, ReportTokenizer, WordFolder
 
 Range = tuple[int, int]
 
-_ANAPHOR: Final = "anaphor"  # label of the span that stands for the sentence before
 _ALTERNATIVE_REACH: Final = 6  # tokens at most between "or" and the mention on either side
 
 
@@ -106,12 +105,7 @@ class SentenceAnalyzer:
         self._mentions = MentionFinder(self.nlp, rulebook)
         self._negex = [_negex(self.nlp, cues, rulebook.cues) for cues in rulebook.cues]
         self._attributes = AttributeFinder(self.nlp, rulebook.attributes)
-        self._anaphora = PhraseFinder(self.nlp, {_ANAPHOR: rulebook.text["anaphora"]})
-        self._answer = {
-            **dict.fromkeys(rulebook.text["denying"], "negative"),
-            **dict.fromkeys(rulebook.text["confirming"], "positive"),
-        }
-        self._answer_alone = frozenset(rulebook.text["answers_alone"])
+        self._anaphora = AnaphorFinder(self.nlp, rulebook.text)
         uncertain = rulebook.options["alternatives"] == "uncertain"
         self._alternatives = frozenset(rulebook.clauses["alternatives"] if uncertain else ())
         self._joiners = frozenset(rulebook.clauses["joiners"])
@@ -119,8 +113,7 @@ class SentenceAnalyzer:
 
     def __call__(self, sentence: str) -> SentenceAnalysis:
         """Analyse one sentence."""
-        doc = self._mentions(self._clauses(self.nlp.make_doc(sentence)))
-        self._add_anaphor(doc)
+        doc = self._anaphora(self._mentions(self._clauses(self.nlp.make_doc(sentence))))
         if not doc.spans[MENTIONS]:
             return SentenceAnalysis((), None)
         for negex in self._negex:
@@ -128,40 +121,23 @@ class SentenceAnalyzer:
         spans = list(doc.spans[MENTIONS])
         decisions = [self._decide(doc, span) for span in spans]
         self._join_alternatives(doc, spans, decisions)
+        _look_back(spans, decisions)
         if self._asks(doc):
             decisions = [_Decision(NONE, "question", None) for _ in decisions]
         return self._collect(doc, spans, decisions)
 
-    def _add_anaphor(self, doc: Doc) -> None:
-        """Add a span for "it", "this" or "none" at the start, before any mention."""
-        ends = [end for _, start, end in self._anaphora(doc) if start == 0]
-        mentions = doc.spans[MENTIONS]
-        if not ends or (mentions and (mentions[0].start < max(ends) or self._answers(doc))):
-            return
-        doc.spans[MENTIONS] = [Span(doc, 0, max(ends), label=_ANAPHOR), *mentions]
-
-    def _answers(self, doc: Doc) -> bool:
-        """Whether the sentence begins with an answer, so that a mention in it is its own matter."""
-        return doc[0].lower_ in self._answer
-
-    def _answer_of(self, doc: Doc) -> str | None:
-        """What "None is seen." or the sentence "No." says of the one before; None for others."""
-        word = doc[0].lower_
-        if word in self._answer_alone and len(doc) > 1 and not doc[1].is_punct:
-            return None
-        return self._answer.get(word)
-
     def _decide(self, doc: Doc, span: Span) -> _Decision:
         """The kind of cue with the lowest priority among those that reach the span."""
         base = (
-            "positive" if span.label_ == _ANAPHOR else self._mentions.namings[span.label_].assertion
+            "positive" if span.label_ == ANAPHOR else self._mentions.namings[span.label_].assertion
         )
         for cues in self._cues:
             if span._.get(_extension(cues)):
                 cue = _deciding_cue(doc, span, doc.user_data[_extension(cues)])
                 if base != "negative" or (cue is not None and cue[1] <= span.start):
                     return _combine(base, cues, cue)
-        if span.label_ == _ANAPHOR and (answer := self._answer_of(doc)) is not None:
+        answer = self._anaphora.answer(doc) if span.label_ == ANAPHOR and span.start == 0 else None
+        if answer is not None:
             return _Decision(answer, "answered", (span.start, span.end))
         return _Decision(*_UNCUED[base], None)
 
@@ -193,7 +169,9 @@ class SentenceAnalyzer:
         mentions: list[Asserted] = []
         attributes = self._attributes(doc)
         for span, decision in zip(spans, decisions, strict=True):
-            if span.label_ == _ANAPHOR:
+            if span.label_ == ANAPHOR and span.start > 0:
+                continue  # it speaks of a mention of this sentence
+            if span.label_ == ANAPHOR:
                 anaphor = Anaphor(
                     decision.assertion, decision.reason, _characters(doc, decision.cue)
                 )
@@ -310,6 +288,21 @@ def _combine(base: str, cues: CueSet, cue: Range | None) -> _Decision:
     return _Decision(cues.assertion, cues.reason, cue)
 
 
+def _look_back(spans: Sequence[Span], decisions: list[_Decision]) -> None:
+    """Let "…; this has resolved" decide about the mention before it in the sentence."""
+    for index, (span, decision) in enumerate(zip(spans, decisions, strict=True)):
+        decided = decision.cue is not None and decision.assertion in ("negative", "uncertain")
+        if span.label_ != ANAPHOR or span.start == 0 or not decided:
+            continue
+        before = [i for i in range(index) if spans[i].label_ != ANAPHOR]
+        for i in before:
+            open_ = decisions[i].assertion in ("positive", "uncertain")
+            if spans[i].start == spans[before[-1]].start and (
+                open_ or decisions[i].reason == "historical"
+            ):
+                decisions[i] = decision
+
+
 def _deciding_cue(
     doc: Doc, span: Span, found: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]
 ) -> Range | None:
@@ -330,7 +323,7 @@ def _neighbours(doc: Doc, spans: Sequence[Span], position: int, *, before: bool)
     for index, span in enumerate(spans):
         gap = position - span.end if before else span.start - position - 1
         same_clause = span.sent.start == doc[position].sent.start
-        if same_clause and span.label_ != _ANAPHOR and 0 <= gap <= _ALTERNATIVE_REACH:
+        if same_clause and span.label_ != ANAPHOR and 0 <= gap <= _ALTERNATIVE_REACH:
             gaps[index] = gap
     return [index for index, gap in gaps.items() if gap == min(gaps.values())]
 

@@ -297,3 +297,18 @@ def test_sentence_without_a_finding_may_speak_of_the_one_before(
 
     assert anaphor is not None
     assert anaphor.assertion == assertion
+
+
+@pytest.mark.parametrize(
+    ("sentence", "assertion"),
+    [
+        ("Effusion on the earlier film; this has now cleared.", "negative"),
+        ("There is an effusion, but it is no longer seen.", "negative"),
+        ("There is an effusion, but it is unchanged.", "positive"),
+        ("Effusion is present; no change is seen.", "positive"),
+    ],
+)
+def test_clause_without_a_finding_may_speak_of_the_one_before(
+    analyzer: "SentenceAnalyzer", sentence: str, assertion: str
+) -> None:
+    assert only(analyzer, sentence, "Pleural Effusion").assertion == assertion
