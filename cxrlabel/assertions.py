@@ -97,6 +97,7 @@ class SentenceAnalyzer:
             self.nlp,
             rulebook.clauses,
             before_cues=[cue for cues in rulebook.cues for cue in cues.before],
+            after_cues=[cue for cues in rulebook.cues for cue in cues.after],
             abbreviations=rulebook.text["abbreviations"],
             denials=[
                 cue for cues in rulebook.cues if cues.assertion == "negative" for cue in cues.before

@@ -27,7 +27,8 @@ class ClauseSplitter:
     Args:
         clauses: word lists of rules/clauses.toml.
         before_cues: all cues that stand before a mention; one behind a comma begins a clause.
-        denials: those of them that deny; a preposition ends their reach.
+        after_cues: all cues that stand behind one.
+        denials: those before a mention that deny; a preposition ends their reach.
         abbreviations: words whose stop ends nothing.
     """
 
@@ -37,6 +38,7 @@ class ClauseSplitter:
         clauses: Mapping[str, tuple[str, ...]],
         *,
         before_cues: Iterable[str],
+        after_cues: Iterable[str],
         denials: Iterable[str],
         abbreviations: Iterable[str],
     ) -> None:
@@ -49,6 +51,7 @@ class ClauseSplitter:
                 "ender": clauses["enders"],
                 "exception": clauses["ender_exceptions"],
                 "cue": tuple(before_cues),
+                "trailing": tuple(after_cues),
                 "denial": tuple(denials),
             },
         )
@@ -77,11 +80,14 @@ class _Sentence:
         self._verbs = sets["verbs"] | sets["predicatives"]
         self._starts: dict[str, set[int]] = {}
         self._cue_ends: dict[int, int] = {}
+        self._trailing: dict[int, set[int]] = {}
         covered: set[int] = set()
         for key, start, end in matches:
             self._starts.setdefault(key, set()).add(start)
             if key == "cue":
                 self._cue_ends[start] = max(end, self._cue_ends.get(start, 0))
+            if key == "trailing":
+                self._trailing.setdefault(start, set()).add(end)
             if key == "exception":
                 covered.update(range(start, end))
         self._starts["ender"] = self._starts.get("ender", set()) - covered
@@ -92,7 +98,7 @@ class _Sentence:
         if (before in _HARD and not self._abbreviated(index - 1)) or self._runs_on(index):
             return True
         if index in self._starts.get("opener", ()):
-            return not self._governed(index, start)
+            return not self._governed(index, start) and not self._inserted(index)
         if word in self._sets["conjunctions"]:
             return self._and_opens(index, start)
         if before == "," or before in _DASHES:
@@ -113,12 +119,21 @@ class _Sentence:
         """Behind "if" or "whether" in the same clause the words "there is" open nothing."""
         return bool(self._sets["subordinators"] & set(self._words[start:index]))
 
+    def _inserted(self, index: int) -> bool:
+        """Whether a word stands between commas: "the heart, however, is enlarged"."""
+        around = self._words[index - 1 : index + 2 : 2]
+        return around == [",", ","]
+
     def _and_opens(self, index: int, start: int) -> bool:
         stretch = self._stretch(index + 1)
-        if not stretch or self._words[index + 1] in self._verbs:
+        if not stretch:
+            return False
+        if self._trails(index + 1, stretch[-1] + 1):
             return False
         if index + 1 in self._starts.get("cue", ()):
             return True
+        if self._words[index + 1] in self._verbs:
+            return False
         if self._has_verb(start, index) and self._has_verb(index + 1, stretch[-1] + 1):
             return True
         denied = self._denied(start, index)
@@ -130,6 +145,8 @@ class _Sentence:
         stretch = self._stretch(index)
         end = stretch[-1] + 1 if stretch else index
         if word in self._sets["joiners"]:
+            return False
+        if comma in self._cue_ends.values() or self._trails(index, end):
             return False
         if index in self._starts.get("cue", ()):
             return True
@@ -145,10 +162,18 @@ class _Sentence:
             return self._asserting(index) and not self._joined_later(index)
         return False
 
+    def _trails(self, index: int, end: int) -> bool:
+        """Whether a stretch is a cue about what stands before: "nodule, questionable"."""
+        return end in self._trailing.get(index, ())
+
     def _goes_on(self, comma: int, end: int) -> bool:
-        """A single predicate, or a second adjective: "effusion, stable", "no large, acute …"."""
+        """A verb without a subject, a lone predicate or a second adjective carries the clause on.
+
+        "the heart, enlarged before, is normal", "effusion, stable", "no displaced, acute fracture".
+        """
         alone = end - comma == 2 and self._words[comma + 1] in self._verbs
-        return alone or self._words[comma - 1] in self._sets["attributive"]
+        verb = self._words[comma + 1] in self._sets["verbs"]
+        return alone or verb or self._words[comma - 1] in self._sets["attributive"]
 
     def _list_goes_on(self, index: int, end: int, start: int, comma: int) -> bool:
         """Whether a stretch with a verb is the last item of a list: "…, b or c is seen"."""

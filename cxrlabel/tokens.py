@@ -71,9 +71,20 @@ class WordFolder:
                 yield word.replace(british, american)
 
     def _corrected(self, word: str) -> str:
+        """The word of the rules that a misspelling stands for, in its singular; else the word."""
         if len(word) < _FUZZY_LENGTH - 1:
             return word
-        best, near = 3, word
+        stems = [
+            word[: -len(ending)] + singular
+            for ending, singular in self._plurals
+            if word.endswith(ending)
+        ]
+        near = next((found for form in (word, *stems) if (found := self._nearest(form))), word)
+        folded = self._singular(near)
+        return near if folded is None else folded
+
+    def _nearest(self, word: str) -> str | None:
+        best, near = 3, None
         for candidate in self._by_initial.get(word[0], ()):
             allowed = 2 if min(len(candidate), len(word)) >= _FUZZY_FAR_LENGTH else 1
             if abs(len(candidate) - len(word)) > allowed:
@@ -81,8 +92,7 @@ class WordFolder:
             distance = edit_distance(word, candidate, allowed)
             if distance <= allowed and distance < best:
                 best, near = distance, candidate
-        folded = self._singular(near)
-        return near if folded is None else folded
+        return near
 
 
 def edit_distance(a: str, b: str, limit: int) -> int:

@@ -123,7 +123,7 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
      {"Lung Opacity": "positive", "Pneumonia": "uncertain"}),
     ("hedge before", "Findings suspicious for edema.", {"Edema": "uncertain"}),
     ("hedge before", "Concerning for a mass.", {"Mass": "uncertain"}),
-    ("hedge before", "Probable atelectasis.", {"Atelectasis": "uncertain"}),
+    ("likely", "Probable atelectasis.", {"Atelectasis": "positive"}),
     ("hedge before", "Questionable nodule.", {"Nodule": "uncertain"}),
     ("hedge before", "This could reflect consolidation.", {"Consolidation": "uncertain"}),
     ("hedge before", "? pneumonia", {"Pneumonia": "uncertain"}),

@@ -17,7 +17,12 @@ def split(analyzer: "SentenceAnalyzer", rulebook: "Rulebook") -> ClauseSplitter:
     denials = ["no", "without", "not", "no evidence of"]
     cues = [*denials, "possible", "may represent", "cannot exclude"]
     return ClauseSplitter(
-        analyzer.nlp, rulebook.clauses, before_cues=cues, denials=denials, abbreviations=["vs"]
+        analyzer.nlp,
+        rulebook.clauses,
+        before_cues=cues,
+        after_cues=["not seen"],
+        denials=denials,
+        abbreviations=["vs"],
     )
 
 

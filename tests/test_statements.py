@@ -42,7 +42,7 @@ def pairs(analyzer: "SentenceAnalyzer", rulebook: "Rulebook"):  # type: ignore[n
     """Sentence -> (rule and assertion, predicate, subject) of each statement."""
     nlp = analyzer.nlp
     split = ClauseSplitter(
-        nlp, rulebook.clauses, before_cues=["no"], denials=["no"], abbreviations=[]
+        nlp, rulebook.clauses, before_cues=["no"], after_cues=[], denials=["no"], abbreviations=[]
     )
     find = StatementFinder(nlp, [HEART, MEDIASTINUM, LUNG], rulebook.clauses)
 
