@@ -19,6 +19,7 @@ from negspacy.negation import Negex
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from cxrlabel.accents import AccentFolder
 from cxrlabel.anaphora import ANAPHOR, AnaphorFinder
 from cxrlabel.attributes import AttributeFinder
 from cxrlabel.clauses import ClauseSplitter
@@ -80,11 +81,31 @@ class CueNegex(Negex):
     negspacy keeps no trigger; the cue that decided is part of our evidence.
     """
 
+    either: frozenset[tuple[str, ...]] = frozenset()  # cues of both directions, as words
+
     def process_negations(self, doc: Doc):  # type: ignore[no-untyped-def]
         """Find the cues as negspacy does, and keep them in `doc.user_data`."""
         preceding, following, terminating = super().process_negations(doc)
+        following = [
+            cue
+            for cue in following
+            if not self._looks_ahead(doc, cue[1], cue[2]) and not _within(cue, preceding)
+        ]
         doc.user_data[self.extension_name] = (preceding, following)
         return preceding, following, terminating
+
+    def _looks_ahead(self, doc: Doc, start: int, end: int) -> bool:
+        """Whether a cue of both directions has a mention behind it in its clause."""
+        if tuple(token.lower_ for token in doc[start:end]) not in self.either:
+            return False
+        stop = doc[start].sent.end
+        return any(end <= span.start < stop for span in doc.spans[MENTIONS])
+
+
+def _within(cue: tuple[int, int, int], others: Iterable[tuple[int, int, int]]) -> bool:
+    """Whether a cue is part of a longer one: "negative" in "negative for"."""
+    _, start, end = cue
+    return any(s <= start and end <= e and e - s > end - start for _, s, e in others)
 
 
 class SentenceAnalyzer:
@@ -215,9 +236,10 @@ _UNCUED: Final = {
 
 
 def _blank_pipeline(rulebook: Rulebook) -> Language:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank(rulebook.lang)
     folder = WordFolder(_vocabulary(rulebook), rulebook.words)
-    nlp.tokenizer = ReportTokenizer(nlp.vocab, folder, rulebook.text["deidentification"])
+    marks, unaccented = rulebook.text["deidentification"], AccentFolder(rulebook.words.accents)
+    nlp.tokenizer = ReportTokenizer(nlp.vocab, folder, marks, unaccented)
     return nlp
 
 
@@ -265,7 +287,11 @@ def _negex(nlp: Language, cues: CueSet, all_cues: Sequence[CueSet]) -> CueNegex:
         "termination": [],
     }
     name = _extension(cues)
-    return CueNegex(nlp, name, terms, extension_name=name, span_keys=[MENTIONS])
+    negex = CueNegex(nlp, name, terms, extension_name=name, span_keys=[MENTIONS])
+    negex.either = frozenset(
+        tuple(token.lower_ for token in nlp.make_doc(cue)) for cue in cues.either
+    )
+    return negex
 
 
 def _combine(base: str, cues: CueSet, cue: Range | None) -> _Decision:

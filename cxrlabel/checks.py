@@ -29,14 +29,24 @@ def strings(
     raise InputError(f"{place}: key {key!r}: expected a list of strings, found {value!r}")
 
 
+def string_rows(place: str, table: Table, key: str, *, blank: bool = False) -> list[list[str]]:
+    """A list of lists of strings."""
+    value = table.get(key)
+    if not isinstance(value, list):
+        raise InputError(f"{place}: key {key!r}: expected lists of strings, found {value!r}")
+    return [strings(place, {key: row}, key, blank=blank) for row in value]
+
+
 def string_lists(file: RuleFile) -> dict[str, tuple[str, ...]]:
     """All keys of a file that holds nothing but lists of strings."""
     return {key: tuple(strings(str(file.path), file.table, key)) for key in file.table}
 
 
-def pairs(place: str, table: Any, key: str) -> list[tuple[str, str]]:
+def pairs(
+    place: str, table: Any, key: str, default: list[tuple[str, str]] | None = None
+) -> list[tuple[str, str]]:
     """A list of two strings each; the second may be empty."""
-    value = table.get(key) if isinstance(table, dict) else None
+    value = table.get(key, default) if isinstance(table, dict) else None
     if isinstance(value, list) and all(_is_pair(item) for item in value):
         return [(first, second) for first, second in value]
     raise InputError(f"{place}: key {key!r}: expected a list of two strings each, found {value!r}")

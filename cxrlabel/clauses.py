@@ -190,17 +190,18 @@ class _Sentence:
 
     def _ends_reach(self, index: int, start: int) -> bool:
         denied = self._denied(start, index)
-        return denied or (self._words[index] == "with" and self._cued(start, index))
+        accompanying = self._words[index] in self._sets["accompanying"]
+        return denied or (accompanying and self._cued(start, index))
 
     def _asserts(self, index: int) -> bool:
         """A bare phrase behind "no x and" that asserts: "and a small …", "and small left …"."""
         words = self._words[index : index + _LOOKAHEAD]
-        if words and words[0] in ("a", "an", "the"):
+        if words and words[0] in self._sets["articles"]:
             return True
         return len(self._sets["asserting"] & set(words[:2])) == 2
 
     def _asserting(self, index: int) -> bool:
-        return self._words[index] in self._sets["asserting"] | {"a", "an", "the"}
+        return self._words[index] in self._sets["asserting"] | self._sets["articles"]
 
     def _joined_later(self, index: int) -> bool:
         """Whether the list goes on to an "or": "no x, large y, or z"."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import Final
 
 from cxrlabel.checks import (
     boolean,
@@ -13,11 +14,18 @@ from cxrlabel.checks import (
     reject_unknown,
     string,
     string_map,
+    string_rows,
     strings,
     tables,
 )
 from cxrlabel.rulefiles import RuleFile, RuleFiles, Table
 from cxrlabel.rulerecords import CUE_ASSERTIONS, CueSet, Section, Words
+
+_CUE_KEYS: Final = {
+    "assertion", "option", "reason", "priority", "before", "after", "either", "pseudo", "optional",
+    "combine",
+}  # fmt: skip
+_PHRASE_KEYS: Final = ("before", "after", "either", "pseudo")
 
 
 def read_cue_sets(files: RuleFiles, options: Mapping[str, str]) -> tuple[CueSet, ...]:
@@ -34,20 +42,34 @@ def _shared_pseudo(file: RuleFile) -> list[str]:
     place = f"{file.path}: table 'combine'"
     reject_unknown(str(file.path), file.table, {"pseudo", "combine"})
     parts = file.table.get("combine", {"first": [], "middle": [], "last": []})
-    lists = [
-        [word.strip() for word in strings(place, parts, key, blank=True)]
-        for key in ("first", "middle", "last")
-    ]
-    combined = [" ".join(word for word in words if word) for words in product(*lists)]
-    return [*strings(str(file.path), file.table, "pseudo"), *combined]
+    lists = [strings(place, parts, key, blank=True) for key in ("first", "middle", "last")]
+    return [*strings(str(file.path), file.table, "pseudo"), *_combined(lists)]
+
+
+def _listed(place: str, table: Table, key: str) -> list[str]:
+    """The phrases of a key: those listed, and those that `[[combine]]` makes of parts."""
+    listed = list(strings(place, table, key, default=[]))
+    for entry in tables(place, table, "combine"):
+        where = f"{place}: table 'combine'"
+        reject_unknown(where, entry, {"as", "parts"})
+        name = string(where, entry, "as")
+        one_of(where, "as", name, _PHRASE_KEYS)
+        if name == key:
+            listed += _combined(string_rows(where, entry, "parts", blank=True))
+    return listed
+
+
+def _combined(lists: Sequence[Sequence[str]]) -> list[str]:
+    """All phrases of one word of each list; a blank word leaves its place out."""
+    return [" ".join(word.strip() for word in words if word.strip()) for words in product(*lists)]
 
 
 def _cue_set(file: RuleFile, options: Mapping[str, str], shared: Sequence[str]) -> CueSet:
     place, table = str(file.path), file.table
-    keys = {"assertion", "option", "reason", "priority", "before", "after", "pseudo", "optional"}
-    reject_unknown(place, table, keys)
-    before = strings(place, table, "before", default=[])
-    after = strings(place, table, "after", default=[])
+    reject_unknown(place, table, _CUE_KEYS)
+    either = _listed(place, table, "either")
+    before = [*_listed(place, table, "before"), *either]
+    after = [*_listed(place, table, "after"), *either]
     for entry in tables(place, table, "optional"):
         if options[_known_option(place, entry, options)] == string(place, entry, "value"):
             before = [*before, *strings(place, entry, "before", default=[])]
@@ -59,11 +81,17 @@ def _cue_set(file: RuleFile, options: Mapping[str, str], shared: Sequence[str]) 
     one_of(place, "assertion", assertion, CUE_ASSERTIONS)
     priority = integer(place, table, "priority")
     own = {*before, *after}
-    pseudo = tuple(
-        p for p in (*strings(place, table, "pseudo", default=[]), *shared) if p not in own
+    pseudo = tuple(p for p in (*_listed(place, table, "pseudo"), *shared) if p not in own)
+    return CueSet(
+        kind=file.stem,
+        assertion=assertion,
+        reason=string(place, table, "reason"),
+        priority=priority,
+        before=tuple(before),
+        after=tuple(after),
+        pseudo=pseudo,
+        either=tuple(either),
     )
-    reason = string(place, table, "reason")
-    return CueSet(file.stem, assertion, reason, priority, tuple(before), tuple(after), pseudo)
 
 
 def _known_option(place: str, table: Table, options: Mapping[str, str]) -> str:
@@ -90,12 +118,13 @@ def read_sections(file: RuleFile) -> Iterator[Section]:
 def read_words(file: RuleFile) -> Words:
     """The folding of words, rules/words.toml."""
     place, table = str(file.path), file.table
-    reject_unknown(place, table, {"plurals", "spellings", "keep", "misspellings"})
+    reject_unknown(place, table, {"plurals", "spellings", "keep", "misspellings", "accents"})
     return Words(
         plurals=tuple(pairs(place, table, "plurals")),
         spellings=tuple(pairs(place, table, "spellings")),
         keep=tuple(strings(place, table, "keep")),
         misspellings=string_map(place, table, "misspellings"),
+        accents=tuple(pairs(place, table, "accents", default=[])),
     )
 
 

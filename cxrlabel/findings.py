@@ -60,7 +60,9 @@ class Dialect:
     column: str
     order: str  # "set" or "alphabetical"
     id_name: str  # "" keeps the id column's own name
+    id_prefix: str  # letters that the layout leaves out before the digits of an id
     keep: tuple[str, ...]  # columns of the input that the layout needs before the id
+    keep_behind: tuple[str, ...]  # and behind it
 
 
 def fold(name: str) -> str:
@@ -152,7 +154,7 @@ def _label_set(file: RuleFile, rules: Sequence[Path | str]) -> LabelSet:
 
 
 def load_dialect(name: str, *, rules: Sequence[Path | str] = ()) -> Dialect:
-    """An export dialect by name: "cxr" (our own), "chexpert", "mimic", "nih"."""
+    """An export dialect by name: "cxr" (our own), "chexpert", "mimic", "nih" and others."""
     files = read_rule_files(rules)
     known = [file.stem for file in files.folder("dialects")]
     if name not in known:
@@ -165,7 +167,9 @@ def load_dialect(name: str, *, rules: Sequence[Path | str] = ()) -> Dialect:
         column=table.get("column", ""),
         order=table.get("order", "set"),
         id_name=table.get("id_name", ""),
+        id_prefix=table.get("id_prefix", ""),
         keep=tuple(table.get("keep", ())),
+        keep_behind=tuple(table.get("keep_behind", ())),
     )
 
 

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cxrlabel.accents import AccentFolder
 from cxrlabel.assertions import Anaphor, Asserted, SentenceAnalysis, SentenceAnalyzer
 from cxrlabel.errors import InputError
 from cxrlabel.findings import load_findings, suggest
 from cxrlabel.rulebook import load_rulebook
+from cxrlabel.rulefiles import DEFAULT_LANGUAGE
 from cxrlabel.rulerecords import Rulebook, Section
 from cxrlabel.sections import BODY, SectionSplitter, SentenceSplitter
 from cxrlabel.studies import (
     AGGREGATES,
     EMPTY,
     LABELED,
+    MAX_CHARACTERS,
     NO_SECTION,
     NONE,
     TOO_LONG,
@@ -31,8 +34,10 @@ from cxrlabel.studies import (
     study_labels,
 )
 
-MAX_CHARACTERS: Final = 2_000_000
-_CACHED_SENTENCES: Final = 200_000  # about 300 MB at most; dropped as a whole when full
+# What is kept of sentences, dropped as a whole when full: some 400 MB of ordinary ones; a sentence
+# without an end is bounded by its characters, of which each costs 8 to 28 bytes.
+_CACHED_SENTENCES: Final = 200_000
+_CACHED_CHARACTERS: Final = 20_000_000
 
 Texts = str | Sequence[tuple[str, str]]  # a report, or its (section name, text) pairs
 
@@ -69,10 +74,12 @@ class Labeler:
         self._sections = frozenset(sections)
         self._aggregate = aggregate
         self._analyze = SentenceAnalyzer(rulebook)
-        self._split_sections = SectionSplitter(rulebook.sections)
-        self._split_sentences = SentenceSplitter(rulebook.text)
+        unaccented = AccentFolder(rulebook.words.accents)
+        self._split_sections = SectionSplitter(rulebook.sections, unaccented)
+        self._split_sentences = SentenceSplitter(rulebook.text, unaccented)
         self._ranks = {section.name: section.rank for section in (BODY, *rulebook.sections)}
         self._known: dict[str, SentenceAnalysis] = {}
+        self._characters = 0  # of the sentences that are known
 
     @classmethod
     def load(
@@ -82,6 +89,7 @@ class Labeler:
         sections: Sequence[str] = (),
         options: Mapping[str, str] | None = None,
         aggregate: str = "positive-first",
+        lang: str = DEFAULT_LANGUAGE,
     ) -> Labeler:
         """Load the project's rules and make a labeler.
 
@@ -91,11 +99,13 @@ class Labeler:
                 comparison, technique and recommendation.
             options: named conventions in place of their defaults, such as {"likely": "uncertain"}.
             aggregate: "positive-first", or "chexpert-code" for the public labeler's order.
+            lang: the reports' language, "en" or "es".
 
         Raises:
-            InputError: a rule file is wrong, or an option, section or aggregate is unknown.
+            InputError: a rule file is wrong, or an option, section, aggregate or language is
+                unknown.
         """
-        rulebook = load_rulebook(rules, options=options)
+        rulebook = load_rulebook(rules, options=options, lang=lang)
         known = [BODY.name, *(s.name for s in rulebook.sections if not s.organ)]
         _check_choices("--sections", sections, known)
         _check_choices("--aggregate", [aggregate], AGGREGATES)
@@ -168,10 +178,17 @@ class Labeler:
     def _analysis(self, sentence: str) -> SentenceAnalysis:
         analysis = self._known.get(sentence)
         if analysis is None:
-            if len(self._known) >= _CACHED_SENTENCES:
-                self._known.clear()
+            if len(self._known) >= _CACHED_SENTENCES or self._characters >= _CACHED_CHARACTERS:
+                self._forget()
+            self._characters += len(sentence)
             analysis = self._known[sentence] = self._analyze(sentence)
         return analysis
+
+    def _forget(self) -> None:
+        """Start anew with no sentence known; the analyzer too, as spaCy keeps every word it saw."""
+        self._known.clear()
+        self._characters = 0
+        self._analyze = SentenceAnalyzer(self.rulebook)
 
 
 def _check_choices(place: str, names: Iterable[str], known: Sequence[str]) -> None:

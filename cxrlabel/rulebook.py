@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from cxrlabel.accents import AccentFolder
 from cxrlabel.checks import (
     Phrase,
     one_of,
@@ -26,7 +27,7 @@ from cxrlabel.checks import (
 from cxrlabel.cuefiles import read_cue_sets, read_lists, read_sections, read_words
 from cxrlabel.errors import InputError
 from cxrlabel.findings import OTHER_ABNORMALITY, STATES, load_findings, require
-from cxrlabel.rulefiles import RuleFile, RuleFiles, Table, read_rule_files
+from cxrlabel.rulefiles import DEFAULT_LANGUAGE, RuleFile, RuleFiles, Table, read_rule_files
 from cxrlabel.rulerecords import (
     RULE_ASSERTIONS,
     Anatomy,
@@ -41,7 +42,7 @@ from cxrlabel.rulerecords import (
 CLAUSE_LISTS: Final = (
     "openers", "subordinators", "verbs", "predicatives", "joiners", "alternatives", "conjunctions",
     "determiners", "enders", "ender_exceptions", "adjoining", "asserting", "attributive",
-    "continuing", "run_on", "former",
+    "continuing", "run_on", "former", "articles", "accompanying",
 )  # fmt: skip
 TEXT_LISTS: Final = (
     "deidentification", "abbreviations", "numbering", "unfinished", "unbegun", "questions",
@@ -50,37 +51,45 @@ TEXT_LISTS: Final = (
 
 
 def load_rulebook(
-    rules: Sequence[Path | str] = (), *, options: Mapping[str, str] | None = None
+    rules: Sequence[Path | str] = (),
+    *,
+    options: Mapping[str, str] | None = None,
+    lang: str = DEFAULT_LANGUAGE,
 ) -> Rulebook:
-    """Read and check the rules.
+    """Read and check the rules of a language.
 
     Args:
         rules: folders of a user's own rules, laid over the project's in this order.
         options: values of named conventions ("likely" -> "uncertain") in place of the defaults.
+        lang: "en", or the name of a language's folder, "es".
 
     Raises:
-        InputError: naming file, rule and key of what is wrong, or the unknown option.
+        InputError: naming file, rule and key of what is wrong, or the unknown option or language.
     """
     chosen = tuple(sorted((options or {}).items()))
-    return _load_rulebook(tuple(Path(folder) for folder in rules), chosen)
+    return _load_rulebook(tuple(Path(folder) for folder in rules), chosen, lang)
 
 
 @lru_cache(maxsize=8)
-def _load_rulebook(rules: tuple[Path, ...], chosen: tuple[tuple[str, str], ...]) -> Rulebook:
-    files = read_rule_files(rules)
+def _load_rulebook(
+    rules: tuple[Path, ...], chosen: tuple[tuple[str, str], ...], lang: str
+) -> Rulebook:
+    files = read_rule_files(rules, lang=lang)
     values = _choose(load_options(rules), dict(chosen))
     predicates = _predicates(files.single("predicates.toml"))
     readers = [_FindingReader(file, rules, predicates, values) for file in files.folder("findings")]
     by_name = {reader.finding: reader.read() for reader in readers}
     order = [f.name for f in load_findings(rules)]
+    words = _words(files, by_name.values())
     return Rulebook(
-        findings={name: by_name[name] for name in order},
+        lang=lang,
+        findings={name: by_name[name] for name in order if name in by_name},
         cues=read_cue_sets(files, values),
         sections=tuple(read_sections(files.single("sections.toml"))),
-        words=_words(files, by_name.values()),
-        clauses=read_lists(files.single("clauses.toml"), CLAUSE_LISTS),
+        words=words,
+        clauses=_unaccented(read_lists(files.single("clauses.toml"), CLAUSE_LISTS), words),
         attributes={file.stem: string_lists(file) for file in files.folder("attributes")},
-        text=read_lists(files.single("text.toml"), TEXT_LISTS),
+        text=_unaccented(read_lists(files.single("text.toml"), TEXT_LISTS), words),
         options=values,
         hash=files.hash,
     )
@@ -130,7 +139,9 @@ class _FindingReader:
         options: Mapping[str, str],
     ) -> None:
         self.file = file
-        self.finding: str = file.table["name"]  # checked by load_findings
+        self.finding = require(
+            string(str(file.path), file.table, "name"), place=str(file.path), rules=rules
+        )
         self._rules = rules
         self._predicates = predicates
         self._options = options
@@ -224,6 +235,12 @@ class _FindingReader:
 
 def _predicates(file: RuleFile) -> dict[str, tuple[Phrase, ...]]:
     return {key: phrases(str(file.path), file.table, key) for key in file.table}
+
+
+def _unaccented(lists: Mapping[str, tuple[str, ...]], words: Words) -> dict[str, tuple[str, ...]]:
+    """Word lists as the words of a text are compared with them."""
+    fold = AccentFolder(words.accents)
+    return {key: tuple(fold(entry) for entry in entries) for key, entries in lists.items()}
 
 
 def _words(files: RuleFiles, findings: Iterable[FindingRules]) -> Words:

@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cxrlabel.checks import Phrase
+from cxrlabel.errors import InputError
 from cxrlabel.findings import require
 from cxrlabel.labeler import Labeler
-from cxrlabel.rulebook import load_options
+from cxrlabel.rulebook import load_options, load_rulebook
+from cxrlabel.rulefiles import DEFAULT_LANGUAGE, languages
 from cxrlabel.rulerecords import Anatomy, Example, FindingRules, Rule
 
 
@@ -28,27 +30,35 @@ class ExampleFailure:
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """What `cxr rules check` found."""
+    """What `cxr rules check` found in one language."""
 
+    lang: str
     findings: int
     rules: int
     examples: int
     failures: tuple[ExampleFailure, ...]
 
 
-def check_rules(rules: Sequence[Path | str] = ()) -> RuleCheck:
-    """Load and validate the rules and run their examples.
+def check_rules(rules: Sequence[Path | str] = (), *, lang: str = DEFAULT_LANGUAGE) -> RuleCheck:
+    """Load and validate the rules of a language and run their examples.
 
     Raises:
         InputError: a rule file is wrong.
     """
     shipped = {name: option.default for name, option in load_options().items()}
-    labeler = Labeler.load(rules=rules, options=shipped)  # the examples are written for these
+    # the examples are written for these options
+    labeler = Labeler.load(rules=rules, options=shipped, lang=lang)
     book = labeler.rulebook
     examples = list(book.examples())
     failures = [failure for e in examples if (failure := _run(labeler, e)) is not None]
     count = sum(1 for _ in book.rules()) + sum(1 for _ in book.anatomy())
-    return RuleCheck(len(book.findings), count, len(examples), tuple(failures))
+    return RuleCheck(lang, len(book.findings), count, len(examples), tuple(failures))
+
+
+def check_languages(rules: Sequence[Path | str] = (), *, lang: str = "") -> list[RuleCheck]:
+    """Check one language, or all; folders of a user's own lie over one, English by default."""
+    chosen = [lang] if lang else [DEFAULT_LANGUAGE] if rules else languages()
+    return [check_rules(rules, lang=name) for name in chosen]
 
 
 def _run(labeler: Labeler, example: Example) -> ExampleFailure | None:
@@ -61,10 +71,14 @@ def _run(labeler: Labeler, example: Example) -> ExampleFailure | None:
     return ExampleFailure(example, found, because or "no mention")
 
 
-def show_finding(name: str, rules: Sequence[Path | str] = ()) -> RenderableType:
-    """What a finding's rules match, for the terminal."""
+def show_finding(
+    name: str, rules: Sequence[Path | str] = (), *, lang: str = DEFAULT_LANGUAGE
+) -> RenderableType:
+    """What a finding's rules of a language match, for the terminal."""
     finding = require(name, place="rules show", rules=rules)
-    entry = Labeler.load(rules=rules).rulebook.findings[finding]
+    entry = load_rulebook(rules, lang=lang).findings.get(finding)
+    if entry is None:
+        raise InputError(f"rules show: {finding!r} has no rules in language {lang!r}")
     parts: list[RenderableType] = [Text(finding, "bold"), Text(entry.source, "dim"), Text()]
     parts += [_rules_table(entry), Text()]
     if entry.exclusions:

@@ -1,23 +1,28 @@
 """Find and read the rule files: TOML in, plain tables out, nothing interpreted.
 
 The rules are one folder, `rules/`. A wheel carries it inside the package; a checkout has it beside
-the package. A user's own folders of the same layout lie over it: a file of the same relative path
-replaces ours, or is merged into it when it says `extend = true`.
+the package. English lies at its top, another language in a folder of its code, `rules/es/`, with
+the same layout; label sets, dialects, options and the hierarchy are shared. A user's own folders
+lie over it: a file of the same relative path replaces ours, or is merged into it when it says
+`extend = true`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cxrlabel.errors import InputError
 
 Table = dict[str, Any]
+
+DEFAULT_LANGUAGE: Final = "en"
+_SHARED: Final = ("dialects/", "labelsets/", "hierarchy.toml", "options.toml")  # by all languages
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,20 @@ def rules_dir() -> Path:
     raise InputError(f"{package}: no rules folder found; expected one in the package or beside it")
 
 
-def read_rule_files(extra: Sequence[Path | str] = ()) -> RuleFiles:
-    """Read the project's rules and lay the folders `extra` over them, in order."""
-    return _read_rule_files(tuple(Path(folder) for folder in extra))
+def languages(extra: Sequence[Path | str] = ()) -> tuple[str, ...]:
+    """The languages that have rules: English, and every folder that holds findings of its own."""
+    folders = (rules_dir(), *(Path(folder) for folder in extra))
+    found = {path.parent.name for folder in folders for path in folder.glob("*/findings")}
+    return (DEFAULT_LANGUAGE, *sorted(found - {DEFAULT_LANGUAGE}))
+
+
+def read_rule_files(extra: Sequence[Path | str] = (), *, lang: str = DEFAULT_LANGUAGE) -> RuleFiles:
+    """Read the project's rules of a language and lay the folders `extra` over them, in order.
+
+    Raises:
+        InputError: unknown language, a folder without rules, a file that is not valid TOML.
+    """
+    return _read_rule_files(tuple(Path(folder) for folder in extra), lang)
 
 
 def read_rule_file(path: Path) -> RuleFile:
@@ -78,12 +94,14 @@ def read_rule_file(path: Path) -> RuleFile:
 
 
 @lru_cache(maxsize=8)
-def _read_rule_files(extra: tuple[Path, ...]) -> RuleFiles:
+def _read_rule_files(extra: tuple[Path, ...], lang: str) -> RuleFiles:
+    known = languages(extra)
+    if lang not in known:
+        raise InputError(f"--lang: unknown language {lang!r}; known: {', '.join(known)}")
     files: dict[str, RuleFile] = {}
     digest = hashlib.sha256()
     for folder in (rules_dir(), *extra):
-        for path in _toml_files(folder):
-            name = path.relative_to(folder).as_posix()
+        for name, path in _files_of_language(folder, lang, known):
             content = path.read_bytes()
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
             table = _parse(path, content)
@@ -91,6 +109,23 @@ def _read_rule_files(extra: tuple[Path, ...]) -> RuleFiles:
                 table = _merge(files[name].table, table)
             files[name] = RuleFile(name, path, table)
     return RuleFiles(files, digest.hexdigest()[:16])
+
+
+def _files_of_language(folder: Path, lang: str, known: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The files of a folder that hold for a language, as (name, path).
+
+    Where the folder has a subfolder for the language, that and what all languages share; otherwise
+    everything outside such subfolders, which in our own folder is English.
+    """
+    named = [(path.relative_to(folder).as_posix(), path) for path in _toml_files(folder)]
+    own = f"{lang}/"
+    ours = lang != DEFAULT_LANGUAGE and folder == rules_dir()
+    apart = ours or any(name.startswith(own) for name, _ in named)
+    for name, path in named:
+        if name.startswith(own):
+            yield name.removeprefix(own), path
+        elif name.partition("/")[0] not in known and (not apart or name.startswith(_SHARED)):
+            yield name, path
 
 
 def _toml_files(folder: Path) -> list[Path]:

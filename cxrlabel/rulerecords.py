@@ -66,7 +66,8 @@ class FindingRules:
 class CueSet:
     """The words of one kind that decide about the mentions they reach.
 
-    `before` cues stand before the mention, `after` cues behind it; `pseudo` phrases hold such words
+    `before` cues stand before the mention, `after` cues behind it. Those of `either` are in both
+    lists and look back only where no mention stands behind them; `pseudo` phrases hold such words
     and mean nothing. Among kinds that reach one mention the lowest `priority` decides.
     """
 
@@ -77,6 +78,7 @@ class CueSet:
     before: tuple[str, ...]
     after: tuple[str, ...]
     pseudo: tuple[str, ...]
+    either: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,14 @@ class Words:
     spellings: tuple[tuple[str, str], ...]  # other spelling, ours
     keep: tuple[str, ...]  # right words that look like a misspelling
     misspellings: Mapping[str, str]  # those of the finding files as well
+    accents: tuple[tuple[str, str], ...] = ()  # small letter with its accent, without
 
 
 @dataclass(frozen=True)
 class Rulebook:
-    """All rules, checked."""
+    """All rules of a language, checked."""
 
+    lang: str  # "en", "es"
     findings: Mapping[str, FindingRules]
     cues: tuple[CueSet, ...]
     sections: tuple[Section, ...]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cxrlabel.accents import AccentFolder
 from cxrlabel.rulerecords import Section
 
 BODY: Final = Section(
@@ -47,14 +48,17 @@ class Part:
 class SectionSplitter:
     """Cuts a report at its headings."""
 
-    def __init__(self, sections: Sequence[Section]) -> None:
-        self._by_heading = {_fold(h): section for section in sections for h in section.headings}
+    def __init__(self, sections: Sequence[Section], unaccented: AccentFolder | None = None) -> None:
+        self._unaccented = unaccented or AccentFolder()
+        self._by_heading = {
+            self._fold(heading): section for section in sections for heading in section.headings
+        }
         self._by_name = {section.name: section for section in sections}
         self._longest = max(len(heading.split()) for heading in self._by_heading)
 
     def section(self, name: str) -> Section:
         """The section of a column or heading name; a name that the rules lack is body text."""
-        return self._by_name.get(name) or self._by_heading.get(_fold(name)) or BODY
+        return self._by_name.get(name) or self._by_heading.get(self._fold(name)) or BODY
 
     def __call__(self, text: str, default: Section = BODY) -> list[Part]:
         """The parts of a report in order; text before the first heading belongs to `default`."""
@@ -89,7 +93,7 @@ class SectionSplitter:
     def _alone(self, text: str, start: int, end: int) -> Part | None:
         """A heading that fills its line."""
         line = text[start:end]
-        section = self._by_heading.get(_fold(line.strip(_MARKS)))
+        section = self._by_heading.get(self._fold(line.strip(_MARKS)))
         if section is None or section.organ:
             return None
         return Part(section, start + len(line) - len(line.lstrip()), end)
@@ -100,22 +104,21 @@ class SectionSplitter:
         words = list(_WORD.finditer(stretch))[-self._longest :]
         for word in words:
             name = stretch[word.start() :]
-            section = self._by_heading.get(_fold(name))
+            section = self._by_heading.get(self._fold(name))
             if section is not None:
                 before = stretch[: word.start()].rstrip(_MARKS)[-1:]
                 begins = before in _STARTS or len(name) >= _INLINE_HEADING
                 return Part(section, start + word.start(), end) if begins else None
         return None
 
+    def _fold(self, heading: str) -> str:
+        return " ".join(_SEPARATOR.split(self._unaccented(heading.lower())))
+
 
 def _paragraph_start(text: str, start: int, position: int) -> int:
     """Where the paragraph that holds a position begins, or the position in the first paragraph."""
     breaks = list(_BLANK_LINE.finditer(text, start, position))
     return breaks[-1].end() if breaks else position
-
-
-def _fold(heading: str) -> str:
-    return " ".join(_SEPARATOR.split(heading.lower()))
 
 
 def _recover(text: str, parts: list[Part]) -> list[Part]:
@@ -148,7 +151,10 @@ class SentenceSplitter:
     text.
     """
 
-    def __init__(self, text: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, text: Mapping[str, tuple[str, ...]], unaccented: AccentFolder | None = None
+    ) -> None:
+        self._unaccented = unaccented or AccentFolder()
         self._abbreviations = frozenset(text["abbreviations"])
         self._numbering = frozenset(text["numbering"])
         self._unfinished = frozenset(text["unfinished"])
@@ -188,7 +194,7 @@ class SentenceSplitter:
 
     def _abbreviates(self, word: str, text: str, stop: int, end: int) -> bool:
         """Whether a stop belongs to its word: "vs.", "no. 5", but not "Pneumothorax: No."."""
-        folded = word.lower()
+        folded = self._unaccented(word.lower())
         if folded in self._numbering:
             return text[stop : min(end, stop + 20)].lstrip()[:1].isdigit()
         return folded in self._abbreviations
@@ -204,7 +210,9 @@ class SentenceSplitter:
         last, first = line.rpartition(" ")[2], following.partition(" ")[0]
         if first[0].islower() and not lines.lower:
             return False
-        if last.lower() in self._unfinished or first.lower() in self._unbegun:
+        if self._unaccented(last.lower()) in self._unfinished:
+            return False
+        if self._unaccented(first.lower()) in self._unbegun:
             return False
         return len(line) + 1 + len(first) <= lines.width
 

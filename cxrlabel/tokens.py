@@ -2,8 +2,8 @@
 
 A token is a word, a number or a mark. De-identification marks and the hyphens inside words vanish,
 so that "air-space", "air space" and "XXXX air space" are the same two tokens; each token remembers
-where it stood. Its `norm_` is the word folded: lower case, American spelling, singular, close
-misspellings corrected towards the words that the rules use.
+where it stood. Its text is without the accents that the rules name; its `norm_` is the word folded:
+lower case, our spelling, singular, close misspellings corrected towards the words of the rules.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from typing import Any, Final
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
+from cxrlabel.accents import AccentFolder
 from cxrlabel.rulerecords import Words
 
 NORMS: Final = "norms"  # key in doc.user_data: the folded word of each token
 OFFSETS: Final = "token_offsets"  # key in doc.user_data: [(start, end)] of each token
 
-_TOKEN: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|[^\w\s]")
+# a letter's accent may be a character of its own
+_LETTERS: Final = r"[^\W\d_]+(?:[\u0300-\u036f]+[^\W\d_]*)*"
+_TOKEN: Final = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})?|\d+(?:[.,]\d+)*|[^\w\s]")
 _FUZZY_LENGTH: Final = 8  # shorter words have too many neighbours
 _FUZZY_FAR_LENGTH: Final = 11  # two edits from here on
 
@@ -29,11 +32,12 @@ class WordFolder:
     """Folds a word towards the vocabulary of the rules; results are remembered."""
 
     def __init__(self, vocabulary: Iterable[str], words: Words) -> None:
-        self._vocabulary = {word.lower() for word in vocabulary}
+        unaccented = AccentFolder(words.accents)
+        self._vocabulary = {unaccented(word.lower()) for word in vocabulary}
         self._plurals = words.plurals
         self._spellings = words.spellings
-        self._keep = frozenset(words.keep)
-        self._known = dict(words.misspellings)
+        self._keep = frozenset(map(unaccented, words.keep))
+        self._known = {unaccented(k): unaccented(v) for k, v in words.misspellings.items()}
         self._by_initial: dict[str, list[str]] = {}
         for word in sorted(self._vocabulary):
             if len(word) >= _FUZZY_LENGTH:
@@ -118,15 +122,22 @@ def edit_distance(a: str, b: str, limit: int) -> int:
 class ReportTokenizer:
     """A spaCy tokenizer for report sentences; `doc.user_data[OFFSETS]` keeps each token's place."""
 
-    def __init__(self, vocab: Vocab, folder: WordFolder, deidentification: Iterable[str]) -> None:
+    def __init__(
+        self,
+        vocab: Vocab,
+        folder: WordFolder,
+        deidentification: Iterable[str],
+        unaccented: AccentFolder | None = None,
+    ) -> None:
         self.vocab = vocab
         self._folder = folder
+        self._unaccented = unaccented or AccentFolder()
         self._marks = re.compile("|".join(deidentification), re.IGNORECASE)
 
     def __call__(self, text: str) -> Doc:
         """Tokenise one sentence."""
         matches = list(self._tokens(text))
-        words = [match.group() for match in matches]
+        words = [self._unaccented(match.group()) for match in matches]
         norms = [self._folder(word) for word in words]
         doc = Doc(self.vocab, words=words)
         for token, norm in zip(doc, norms, strict=True):

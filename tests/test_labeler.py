@@ -315,6 +315,30 @@ def test_full_cache_is_emptied_and_labels_stay(
     assert analysed.count("Edema of the eighth kind.") == 2
 
 
+def test_cache_is_bounded_by_characters_as_well(
+    labeler: Labeler, analysed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labeler.label("Edema of the ninth kind.")
+    monkeypatch.setattr("cxrlabel.labeler._CACHED_CHARACTERS", 1)
+
+    labeler.label("Another sentence of the ninth kind.")
+    labeler.label("Edema of the ninth kind.")
+
+    assert analysed.count("Edema of the ninth kind.") == 2
+
+
+def test_full_cache_forgets_the_words_too(
+    labeler: Labeler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labeler.label("Zyzzogeton of the tenth kind.")
+    before = "Zyzzogeton" in labeler._analyze.nlp.vocab.strings
+    monkeypatch.setattr("cxrlabel.labeler._CACHED_SENTENCES", 1)
+
+    labeler.label("Another sentence of the tenth kind.")
+
+    assert (before, "Zyzzogeton" in labeler._analyze.nlp.vocab.strings) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("option", "value", "report", "finding", "default", "chosen"),
     [

@@ -16,7 +16,7 @@ def test_rules_dir_holds_findings() -> None:
 def test_folder_lists_its_files_sorted_by_name() -> None:
     names = [file.stem for file in read_rule_files().folder("labelsets")]
 
-    assert names == ["all", "chexpert", "nih14"]
+    assert names == ["all", "chexpert-dataset", "chexpert", "nih14"]
 
 
 def test_folder_of_unknown_name_is_empty() -> None:
