@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cxrlabel.errors import InputError
-from cxrlabel.findings import fold
+from cxrlabel.findings import fold, resolve
+
+ROW_NUMBER: Final = "row"  # the id column's name where rows are numbered
 
 # in order of preference: "id" is often a row number beside the real one
 ID_NAMES: Final = (
@@ -28,6 +30,10 @@ ID_NAMES: Final = (
     "note_id",
     "study",  # sectioned MIMIC-CXR reports
     "id",
+    "image_index",  # NIH ChestX-ray14
+    "image_id",
+    "path",  # CheXpert data set
+    ROW_NUMBER,
 )
 REPORT_NAMES: Final = (
     "report",
@@ -71,7 +77,7 @@ _SECTIONS: Final = {fold(name): section for name, section in SECTION_NAMES.items
 class ReportColumns:
     """The columns of a report table that are read."""
 
-    id: str | None  # None: the table has one column, and its rows are numbered
+    id: str | None  # None: the table has text alone, or text and labels; its rows are numbered
     texts: tuple[str, ...]
     sections: tuple[str, ...]  # canonical section of each text, "" for a whole report
 
@@ -89,8 +95,12 @@ def choose_columns(
     id_column: str | None,
     text_columns: Sequence[str],
     keep: Sequence[str],
+    first_id: str = "",
 ) -> ReportColumns:
     """Choose the id and text columns: those that are named, else those with usual names.
+
+    Args:
+        first_id: a name that goes before the usual ones of an id.
 
     Raises:
         InputError: a named column is missing or there twice, or none has a usual name.
@@ -102,8 +112,8 @@ def choose_columns(
         raise InputError(
             f"{place}: no text column found; name it with --text (columns: {listed(columns)})"
         )
-    id_name = id_column or _first(columns, _IDS)
-    if id_name is None and len(columns) > 1:
+    id_name = id_column or find_id(columns, first=first_id)
+    if id_name is None and not has_text_and_labels_only(columns):
         raise InputError(
             f"{place}: no id column found; name it with --id (columns: {listed(columns)})"
         )
@@ -112,9 +122,18 @@ def choose_columns(
     return ReportColumns(id_name, texts, tuple(_SECTIONS.get(fold(name), "") for name in texts))
 
 
-def find_id(columns: Sequence[str], *, extra: Sequence[str] = ()) -> str | None:
-    """The first column with a usual id name, then with one of the folded names `extra`, or None."""
-    return _first(columns, (*_IDS, *extra))
+def find_id(columns: Sequence[str], *, first: str = "") -> str | None:
+    """The column that is called `first`, else one with a usual id name, or None."""
+    return _first(columns, (fold(first), *_IDS) if first else _IDS)
+
+
+def has_text_and_labels_only(columns: Sequence[str]) -> bool:
+    """Whether a table without an id is an input or output of the CheXpert labeler or of CheXbert.
+
+    Its one column with text comes first, then nothing or one column per finding. Row by row it is
+    the table of reports that was labeled.
+    """
+    return len(columns) == 1 or (_usual_texts(columns[:1]) != () and all(map(resolve, columns[1:])))
 
 
 def require_column(name: str, columns: Sequence[str], *, place: str) -> None:

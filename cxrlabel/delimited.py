@@ -14,7 +14,7 @@ from cxrlabel.columns import is_known
 from cxrlabel.errors import InputError
 from cxrlabel.files import InputTable, Row, open_lines
 
-HEADERLESS: Final = "report"  # the column of a one-column file without a header
+HEADERLESS: Final = "Reports"  # what the CheXpert labeler calls the column of its input
 
 _CELL_LIMIT: Final = 1 << 26  # characters; bounds what an unbalanced quote can swallow
 

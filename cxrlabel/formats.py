@@ -1,4 +1,4 @@
-"""Table files as streams of cells: csv, tsv, jsonl, parquet and plain text, gzipped or not.
+"""Table files as streams of cells: csv, tsv, jsonl and parquet, gzipped or not.
 
 Nothing here knows what a column means. Memory stays flat: a file is read line by line, a parquet
 file in batches.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,17 +17,16 @@ from typing import Any, Final
 from cxrlabel.columns import is_known
 from cxrlabel.delimited import open_delimited
 from cxrlabel.errors import InputError
-from cxrlabel.files import InputTable, Row, decode, open_bytes, open_lines, split_ending
+from cxrlabel.files import InputTable, Row, decode, open_lines, split_ending
+from cxrlabel.folders import hash_report_folder, open_report_file, open_report_folder
 
-TEXT_COLUMNS: Final = ("study_id", "report")  # of plain text files
-
-_LINE_KINDS: Final = (".csv", ".tsv", ".jsonl", ".txt")  # also as .gz
+_LINE_KINDS: Final = (".csv", ".tsv", ".jsonl", ".txt", ".xml")  # also as .gz
 _JSON_SAMPLE: Final = 1_000  # lines whose keys are the columns of a jsonl file
 _BATCH: Final = 4_096  # parquet rows in memory
 
 
 def open_table(path: Path, *, names: Collection[str] = ()) -> InputTable:
-    """Open a table file or a folder of .txt files, and read its column names.
+    """Open a table file or a folder of reports as .txt or .xml files, and read its column names.
 
     Args:
         names: columns that the caller asks for. A first line of one cell is a header when the cell
@@ -39,17 +36,17 @@ def open_table(path: Path, *, names: Collection[str] = ()) -> InputTable:
         InputError: the file is missing, empty, of an unknown kind or cannot be read.
     """
     if path.is_dir():
-        return _open_texts(path)
+        return open_report_folder(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
     kind, zipped = split_ending(path)
     if kind not in _LINE_KINDS and (zipped or kind != ".parquet"):
         raise InputError(
-            f"{path}: unknown kind of file; expected .csv, .tsv, .jsonl or .txt (each also .gz), "
-            ".parquet, or a folder of .txt files"
+            f"{path}: unknown kind of file; expected .csv, .tsv, .jsonl, .txt or .xml "
+            "(each also .gz), .parquet, or a folder of .txt or .xml files"
         )
-    if kind == ".txt":
-        return InputTable(path, TEXT_COLUMNS, partial(_read_texts, [path]))
+    if kind in (".txt", ".xml"):
+        return open_report_file(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     if kind == ".parquet":
@@ -60,18 +57,11 @@ def open_table(path: Path, *, names: Collection[str] = ()) -> InputTable:
 
 
 def hash_input(path: Path) -> tuple[str, int]:
-    """The sha256 (hex) and the size in bytes of a file; of a folder, over its texts in order."""
-    if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
-    digest = hashlib.sha256()
-    size = 0
-    for text in _walk_texts(path):
-        content = text.read_bytes()
-        name = os.fsencode(text.relative_to(path).as_posix())
-        digest.update(name + b"\0" + hashlib.sha256(content).digest())
-        size += len(content)
-    return digest.hexdigest(), size
+    """The sha256 (hex) and the size in bytes of a file; of a folder, over its reports in order."""
+    if path.is_dir():
+        return hash_report_folder(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
 
 
 # jsonl
@@ -160,38 +150,3 @@ def _values(column: Any) -> list[object]:
         binary = pa.large_binary() if pa.types.is_large_string(kind) else pa.binary()
         return _values(column.cast(binary))
     return values
-
-
-# plain text
-
-
-def _open_texts(folder: Path) -> InputTable:
-    if next(_walk_texts(folder), None) is None:
-        raise InputError(
-            f"{folder}: no .txt file in this folder; "
-            f"name other files by a pattern, such as '{folder}/*.csv'"
-        )
-    return InputTable(folder, TEXT_COLUMNS, lambda names: _read_texts(_walk_texts(folder), names))
-
-
-def _walk_texts(folder: Path) -> Iterator[Path]:
-    """The text files below a folder, sorted within each folder; hidden ones are left out."""
-    for root, folders, files in os.walk(folder, onerror=_refuse_folder):
-        folders.sort()
-        for name in sorted(files):
-            if name.lower().endswith((".txt", ".txt.gz")) and not name.startswith("."):
-                yield Path(root, name)
-
-
-def _refuse_folder(error: OSError) -> None:
-    # os.walk passes over a folder that it may not read
-    raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
-
-
-def _read_texts(paths: Iterable[Path], names: Sequence[str]) -> Iterator[Row]:
-    for path in paths:
-        with open_bytes(path) as file:
-            text = decode(file.read())
-        stem = re.sub(r"\.txt(\.gz)?$", "", path.name, flags=re.IGNORECASE)
-        cells = dict(zip(TEXT_COLUMNS, (stem, text), strict=True))
-        yield str(path), [cells[name] for name in names]

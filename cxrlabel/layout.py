@@ -1,4 +1,4 @@
-"""The layout of a labels file: which columns, under which names, in which order."""
+"""The layout of the files: which columns, under which names, in which order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from cxrlabel.errors import InputError
 from cxrlabel.findings import CODES, NO_FINDING, POSITIVE, Dialect, LabelSet
-from cxrlabel.studies import StudyLabels
+from cxrlabel.studies import Mention, StudyLabels
 
+_INTEGERS: Final = frozenset({"sentence", "start", "end", "cue_start", "cue_end"})
 _NUMBERS: Final = {state: float(code) if code else None for state, code in CODES.items()}
 
 
@@ -78,3 +79,18 @@ class Layout:
         if found:
             return "|".join(found)
         return NO_FINDING if result.labels.get(NO_FINDING) == POSITIVE else ""
+
+
+def mention_columns(id_name: str) -> dict[str, type]:
+    """The columns of the mentions file: name -> type of its cells, in order.
+
+    Raises:
+        InputError: the id has the name of another column.
+    """
+    if id_name in Mention._fields:
+        raise InputError(
+            f"--id: {id_name!r} is a column of the mentions file; rename the id column"
+        )
+    names: dict[str, type] = {id_name: str}
+    names.update({name: int if name in _INTEGERS else str for name in Mention._fields})
+    return names

@@ -1,8 +1,9 @@
 """Reports in: any number of files as one stream of rows, in order, one row for every report.
 
 Inputs are csv, tsv and jsonl (each also .gz), parquet, .txt files and folders of them as MIMIC-CXR
-lays them out; the id of a text file's report is the file's name without ending. A csv of one
-column, as the CheXpert labeler reads it, has no id: rows are numbered from 1, through all files.
+lays them out, and the .xml files of Open-i; the id of a text file's report is the file's name
+without ending. A csv of one column, as the CheXpert labeler reads it, has no id: rows are numbered
+from 1, through all files.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from cxrlabel.columns import ReportColumns, choose_columns
+from cxrlabel.columns import ROW_NUMBER, ReportColumns, choose_columns
 from cxrlabel.errors import InputError
 from cxrlabel.files import InputTable, Row
 from cxrlabel.formats import hash_input, open_table
 
 UNDECODABLE: Final = "undecodable"
-ROW_NUMBER: Final = "row"  # the id column's name where rows are numbered
 
 _MISSING: Final = frozenset({"", "na", "n/a", "<na>", "nan", "none", "null"})
 _MISSING_LENGTH: Final = 8  # longer cells are not compared
@@ -55,6 +55,7 @@ class ReportSource:
     tables: tuple[InputTable, ...]
     columns: ReportColumns
     kept_columns: tuple[str, ...]
+    id_prefix: str = ""  # letters that are left out before the digits of an id
 
     @property
     def id_column(self) -> str:
@@ -105,7 +106,7 @@ class ReportSource:
         for table in self.tables:
             for row in table.read(names):
                 number += 1
-                yield _report_row(row, columns, str(number) if numbered else None)
+                yield _report_row(row, columns, str(number) if numbered else None, self.id_prefix)
 
     def _distinct(self, rows: Iterator[ReportRow]) -> Iterator[ReportRow]:
         seen: set[str] = set()
@@ -126,6 +127,8 @@ def open_reports(
     id_column: str | None = None,
     text_columns: Sequence[str] = (),
     keep: Sequence[str] = (),
+    first_id: str = "",
+    id_prefix: str = "",
 ) -> ReportSource:
     """Open report files, folders and patterns, and choose their columns.
 
@@ -135,6 +138,8 @@ def open_reports(
         text_columns: the columns with text; none takes a whole-report column with a usual name,
             else every section column.
         keep: columns whose values are wanted as well.
+        first_id: a name that goes before the usual ones of an id.
+        id_prefix: letters to leave out before the digits of an id: "s" makes "s50414267" 50414267.
 
     Raises:
         InputError: a file cannot be read, a column is missing, or the files differ in columns.
@@ -148,6 +153,7 @@ def open_reports(
             id_column=id_column,
             text_columns=text_columns,
             keep=keep,
+            first_id=first_id,
         )
         for table in tables
     ]
@@ -158,7 +164,7 @@ def open_reports(
                 f"but {tables[0].path}: {_described(chosen[0])}; "
                 "expected the same columns, or --id and --text"
             )
-    return ReportSource(tables, chosen[0], tuple(keep))
+    return ReportSource(tables, chosen[0], tuple(keep), id_prefix)
 
 
 def _expand(inputs: Sequence[str]) -> list[Path]:
@@ -181,11 +187,14 @@ def _described(columns: ReportColumns) -> str:
     return f"id {id_name}, text {', '.join(map(repr, columns.texts))}"
 
 
-def _report_row(row: Row, columns: ReportColumns, number: str | None) -> ReportRow:
+def _report_row(row: Row, columns: ReportColumns, number: str | None, id_prefix: str) -> ReportRow:
     place, cells = row
     first = 0
     if number is None:
         number = read_id(cells[0], place)
+        bare = number.removeprefix(id_prefix)
+        if bare.isdecimal():
+            number = bare
         first = 1
     texts = []
     bad = False

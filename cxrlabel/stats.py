@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
@@ -79,6 +79,12 @@ class LabelStatistics:
         """The same as dicts, tuples and numbers, ready for JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> LabelStatistics:
+        """The statistics that `to_dict` made, from JSON; lists stand in place of tuples."""
+        findings = tuple(FindingStatistics(**finding) for finding in content["findings"])
+        return cls(**{**content, "findings": findings})
+
 
 @dataclass(slots=True)
 class _Totals:
@@ -142,6 +148,29 @@ class StatsCounter:
             self._count_cue(assertion, cue, count)
         self._bound()
 
+    def to_lists(self) -> dict[str, list[tuple[Any, int]]]:
+        """All counts as [key, count], ready for JSON; their order matters."""
+        return {name: list(counts.items()) for name, counts in self._counters().items()}
+
+    @classmethod
+    def from_lists(
+        cls, findings: Sequence[str], lists: Mapping[str, Iterable[Sequence[Any]]]
+    ) -> StatsCounter:
+        """The counter that `to_lists` wrote, from JSON.
+
+        Raises:
+            KeyError: a kind of count is missing.
+        """
+        counter = cls(findings)
+        for name, counts in counter._counters().items():
+            counts.update({_as_key(key): count for key, count in lists[name]})
+        return counter
+
+    def _counters(self) -> dict[str, Counter[Any]]:
+        totals = {f.name: getattr(self._totals, f.name) for f in fields(_Totals)}
+        pending = {"reports": self._reports, "vectors": self._vectors, "named": self._mentions}
+        return {**totals, **pending}
+
     def statistics(self) -> LabelStatistics:
         """What has been counted up to now; counting may go on."""
         self._sum_up()
@@ -191,6 +220,11 @@ class StatsCounter:
         cues = self._totals.cues
         known = (assertion, cue) in cues or len(cues) < _CUES
         cues[assertion, cue if known else OTHER_CUES] += count
+
+
+def _as_key(key: Any) -> Any:
+    """A key of a counter: JSON has lists in place of tuples."""
+    return tuple(map(_as_key, key)) if isinstance(key, list) else key
 
 
 def _clean_cue(cue: str) -> str:

@@ -16,6 +16,8 @@ from cxrlabel.findings import BLANK, NEGATIVE, NO_FINDING, POSITIVE, UNCERTAIN
 NONE: Final = "none"  # a mention that makes no label
 AGGREGATES: Final = ("positive-first", "chexpert-code")
 
+MAX_CHARACTERS: Final = 2_000_000  # a longer report is not read
+
 LABELED: Final = "labeled"
 EMPTY: Final = "empty"
 NO_SECTION: Final = "no usable section"

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cxrlabel.columns import find_id, listed, require_column
+from cxrlabel.columns import ROW_NUMBER, find_id, has_text_and_labels_only, listed, require_column
 from cxrlabel.errors import InputError
-from cxrlabel.files import InputTable
+from cxrlabel.files import InputTable, Row
 from cxrlabel.findings import fold
 from cxrlabel.formats import open_table
 from cxrlabel.readers import read_id
@@ -27,7 +27,7 @@ Resolve = Callable[[str], str | None]
 
 _PREFIX: Final = re.compile(r"(?:prob|pred|label)_", re.IGNORECASE)
 _LISTS: Final = "findinglabels"  # "Finding Labels" of NIH ChestX-ray14
-_IMAGE_IDS: Final = ("imageindex", "imageid", "path")  # NIH, our manifest, CheXpert
+_STUDY: Final = r"(?:^|/)(patient\d+/study\d+)/[^/]+$"  # in a Path of the CheXpert data set
 _STATES: Final[Mapping[object, float]] = {
     None: math.nan,
     1: 1.0,  # equal, as a key, to 1.0 and True
@@ -87,20 +87,34 @@ def match_finding_columns(
     return ColumnMatch(used, ignored)
 
 
-def read_labels(path: Path | str, *, id_column: str | None = None, resolve: Resolve) -> LabelTable:
+def read_labels(
+    path: Path | str, *, id_column: str | None = None, by_study: bool = False, resolve: Resolve
+) -> LabelTable:
     """Read a table of labels: a column per finding, or the NIH column "Finding Labels".
+
+    Columns go by their names, whatever their order: our own tables, and those of the CheXpert
+    labeler, CheXbert, the CheXpert data set, MIMIC-CXR-JPG and NIH ChestX-ray14. A table of text
+    and labels without an id, as the first two write it, has its rows numbered from 1.
 
     The NIH column names the positive findings ("Effusion|Mass"): of the findings that it names
     anywhere, those that a row does not name are 0, and a row with an empty cell is blank.
 
     Args:
         id_column: the column with the id; None takes the first with a usual name.
+        by_study: the ids are paths of the CheXpert data set, one for each image; give one row per
+            study, "patient00001/study1".
         resolve: the finding that a name means, or None (`findings.resolve`).
 
     Raises:
-        InputError: no id or finding column, a value that is not a label, an id empty or twice.
+        InputError: no id or finding column, a value that is not a label, an id empty or twice, or
+            images of one study that differ in their labels.
     """
-    table = open_table(Path(path), names=() if id_column is None else (id_column,))
+    read = _read_labels(Path(path), id_column, resolve)
+    return LabelTable(_gather(read.table, str(path)), read.match) if by_study else read
+
+
+def _read_labels(path: Path, id_column: str | None, resolve: Resolve) -> LabelTable:
+    table = open_table(path, names=() if id_column is None else (id_column,))
     id_name = _id_column(table, id_column)
     rest = [column for column in table.columns if column != id_name]
     match = match_finding_columns(rest, resolve=resolve, place=str(path))
@@ -113,8 +127,11 @@ def read_labels(path: Path | str, *, id_column: str | None = None, resolve: Reso
     return LabelTable(_read_lists(table, id_name, lists, resolve), match)
 
 
-def _id_column(table: InputTable, id_column: str | None) -> str:
-    name = id_column or find_id(table.columns, extra=_IMAGE_IDS)
+def _id_column(table: InputTable, id_column: str | None) -> str | None:
+    """The id's column; None where rows are numbered."""
+    name = id_column or find_id(table.columns)
+    if name is None and has_text_and_labels_only(table.columns):
+        return None
     if name is None:
         raise InputError(
             f"{table.path}: no id column found; name it with --id "
@@ -124,10 +141,10 @@ def _id_column(table: InputTable, id_column: str | None) -> str:
     return name
 
 
-def _read_columns(table: InputTable, id_name: str, used: Mapping[str, str]) -> pd.DataFrame:
+def _read_columns(table: InputTable, id_name: str | None, used: Mapping[str, str]) -> pd.DataFrame:
     ids: dict[str, str] = {}
     rows: list[list[float]] = []
-    for place, (study_id, *cells) in table.read([id_name, *used]):
+    for place, (study_id, *cells) in _rows(table, id_name, list(used)):
         _add_id(ids, study_id, place)
         try:
             rows.append([_STATES[cell] for cell in cells])
@@ -137,11 +154,13 @@ def _read_columns(table: InputTable, id_name: str, used: Mapping[str, str]) -> p
     return _frame(rows, ids, id_name, list(used.values()))
 
 
-def _read_lists(table: InputTable, id_name: str, column: str, resolve: Resolve) -> pd.DataFrame:
+def _read_lists(
+    table: InputTable, id_name: str | None, column: str, resolve: Resolve
+) -> pd.DataFrame:
     ids: dict[str, str] = {}
     named: list[set[str]] = []
     resolve = cache(resolve)  # 15 names in 112,120 rows of NIH ChestX-ray14
-    for place, (study_id, cell) in table.read([id_name, column]):
+    for place, (study_id, cell) in _rows(table, id_name, [column]):
         _add_id(ids, study_id, place)
         named.append({_finding(name, resolve, place, column) for name in _split(cell)})
     findings = sorted({finding for names in named for finding in names})
@@ -149,15 +168,41 @@ def _read_lists(table: InputTable, id_name: str, column: str, resolve: Resolve) 
     return _frame(rows, ids, id_name, findings)
 
 
+def _rows(table: InputTable, id_name: str | None, columns: list[str]) -> Iterator[Row]:
+    """Cells with the id before them, or the row's number."""
+    if id_name is not None:
+        return table.read([id_name, *columns])
+    rows = enumerate(table.read(columns), 1)
+    return ((place, [number, *cells]) for number, (place, cells) in rows)
+
+
+def _gather(images: pd.DataFrame, path: str) -> pd.DataFrame:
+    """One row for the images of each study."""
+    studies = images.index.to_series().str.extract(_STUDY, expand=False)
+    if studies.isna().any():
+        raise InputError(
+            f"{path}: id {_shown(studies.index[studies.isna()][0])} names no study; "
+            "expected paths such as patient00001/study1/view1_frontal.jpg"
+        )
+    rows = images.assign(study_id=studies).drop_duplicates()  # equal in study and all labels
+    table = rows.set_index("study_id")
+    if table.index.has_duplicates:
+        twice = table.index[table.index.duplicated()][0]
+        raise InputError(f"{path}: images of {twice!r} differ in their labels; expected the same")
+    return table
+
+
 def _frame(
-    rows: list[list[float]], ids: Mapping[str, str], id_name: str, findings: Sequence[str]
+    rows: list[list[float]], ids: Mapping[str, str], id_name: str | None, findings: Sequence[str]
 ) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
     values = np.array(rows, dtype=np.float64).reshape(len(ids), len(findings))
     return pd.DataFrame(
-        values, index=pd.Index(list(ids), name=id_name, dtype=str), columns=list(findings)
+        values,
+        index=pd.Index(list(ids), name=id_name or ROW_NUMBER, dtype=str),
+        columns=list(findings),
     )
 
 

@@ -155,7 +155,7 @@ def test_unknown_name_in_nih_string_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("Reports,Edema\na,1\n", "no id column found; name it with --id (columns: Reports, Edema)"),
+        ("age,Edema\n70,1\n", "no id column found; name it with --id (columns: age, Edema)"),
         ("study_id,age\n1,2\n", "no column is a finding (columns: study_id, age)"),
         ("study_id,Edema\n1,0\n1,1\n", "labels.csv:3: id '1' is also at"),
         ("study_id,Edema\n,0\n", "labels.csv:2: the id is empty"),
