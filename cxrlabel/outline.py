@@ -1,0 +1,61 @@
+"""Outline: the sections and sentences of a report, numbered as the labeler numbers them.
+
+For steps that know where a mention stands without labeling the report again; no spaCy.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cxrlabel.rulerecords import Rulebook
+from cxrlabel.sections import BODY, SectionSplitter, SentenceSplitter
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Where a sentence stands; its number is its index in the outline."""
+
+    text: int  # index of the text that the offsets refer to
+    start: int
+    end: int
+    section: str
+    labels: bool  # whether its section makes labels
+
+
+class Outliner:
+    """Makes outlines by the rules of one language."""
+
+    def __init__(self, rulebook: Rulebook, *, sections: Sequence[str] = ()) -> None:
+        self._split_sections = SectionSplitter(rulebook.sections)
+        self._split_sentences = SentenceSplitter(rulebook.text)
+        self._labeling = frozenset(sections)
+
+    def __call__(self, texts: Sequence[tuple[str, str]]) -> list[Sentence]:
+        """The sentences of a report in order.
+
+        Args:
+            texts: (section, text) pairs; the section is "" for a whole report.
+        """
+        outline: list[Sentence] = []
+        for index, (column, text) in enumerate(texts):
+            default = self._split_sections.section(column) if column else BODY
+            for part in self._split_sections(text, default):
+                section = part.section
+                labels = section.name in self._labeling if self._labeling else section.labels
+                outline += [
+                    Sentence(index, start, end, section.name, labels)
+                    for start, end in self._split_sentences(text, part.start, part.end)
+                ]
+        return outline
+
+
+def sentence_at(outline: Sequence[Sentence], text: int, start: int) -> int | None:
+    """The number of the sentence that holds a character, or of the one before it.
+
+    None where the report has no sentence.
+    """
+    if not outline:
+        return None
+    return max(bisect_right(outline, (text, start), key=lambda s: (s.text, s.start)) - 1, 0)
