@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cxrlabel.annotate import annotate_app
+from cxrlabel.terminal import (
+    NOTHING_WRITTEN,
+    ForceOption,
+    LangOption,
+    RulesOption,
+    console,
+    errors_as_lines,
+    note,
+    progress_line,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from cxrlabel.batch import LabelingRun
@@ -25,12 +35,7 @@ rules_app = typer.Typer(
     no_args_is_help=True, help="Check the rules, or see what a finding matches."
 )
 app.add_typer(rules_app, name="rules")
-
-RulesOption = Annotated[
-    list[Path] | None,
-    typer.Option("--rules", metavar="DIR", help="Folder of your own rules, laid over ours."),
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+app.add_typer(annotate_app, name="annotate")
 
 
 def _print_version(wanted: bool) -> None:
@@ -58,7 +63,7 @@ def label(
         list[str] | None,
         typer.Argument(
             metavar="REPORTS...",
-            help="csv, tsv, jsonl (also .gz), parquet, a folder of .txt, or a pattern.",
+            help="csv, tsv, jsonl (also .gz), parquet, a folder of .txt or .xml, or a pattern.",
             show_default=False,
         ),
     ] = None,
@@ -92,7 +97,11 @@ def label(
         str, typer.Option(metavar="NAME", help="all, chexpert, nih14 or a TOML file.")
     ] = "",
     dialect: Annotated[
-        str, typer.Option(metavar="NAME", help="Layout of the labels: cxr, chexpert, mimic, nih.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Layout of the labels: cxr, chexpert, chexpert-dataset, mimic, nih.",
+        ),
     ] = "cxr",
     mentions: Annotated[
         Path | None,
@@ -121,8 +130,22 @@ def label(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A convention, see `cxr rules options`."),
     ] = None,
+    lang: LangOption = "en",
     rules: RulesOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that label at the same time.")] = 1,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS|local",
+            help="Label on a Dask cluster; `local` starts one of --workers processes here.",
+        ),
+    ] = "",
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Keep finished parts until the end; go on where a run was stopped."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the run record, or one report's labels, as JSON.")
     ] = False,
@@ -133,8 +156,9 @@ def label(
     With REPORTS the labels go to --out, a run record beside them. With --text alone one report is
     labeled and drawn with its evidence.
     """
-    with _errors():
-        labeling = _labeling(sections, option, rules, aggregate, hierarchy)
+    stopped = "stopped; run it again with --resume" if resume or cluster else NOTHING_WRITTEN
+    with errors_as_lines(stopped):
+        labeling = _labeling(sections, option, rules, aggregate, hierarchy, lang)
         if not reports:
             if text is None:
                 raise typer.BadParameter("expected REPORTS, or --text with one report")
@@ -151,44 +175,61 @@ def label(
 
         import_spacy_without_torch()
         outputs = Outputs(out, mentions, stats, force=force)
-        with _progress("labeling") as progress:
+        with progress_line("labeling") as progress:
             run = label_files(
                 reports,
                 outputs,
                 labeling=labeling,
                 id_column=id_column,
-                text_columns=_split(text or ""),
-                keep=_split(keep),
+                text_columns=split_names(text or ""),
+                keep=split_names(keep),
                 label_set=labelset,
                 dialect=dialect,
                 status=status,
                 workers=workers,
+                resume=resume,
+                cluster=cluster,
                 progress=progress,
             )
         _report_run(run, as_json=as_json)
 
 
 @rules_app.command("check")
-def rules_check(*, rules: RulesOption = None) -> None:
+def rules_check(
+    *,
+    lang: Annotated[
+        str,
+        typer.Option(
+            metavar="CODE", help="Only this language; by default all, with --rules English."
+        ),
+    ] = "",
+    rules: RulesOption = None,
+) -> None:
     """Validate the rules and run every example."""
     from cxrlabel.startup import import_spacy_without_torch
 
-    with _errors():
+    with errors_as_lines():
         import_spacy_without_torch()
-        from cxrlabel.rulecheck import check_rules
+        from cxrlabel.rulecheck import check_languages
 
-        check = check_rules([*(rules or [])])
-        for failure in check.failures:
-            example = failure.example
-            _note(
-                f"{example.place}: {example.finding}: expected {example.expect}, "
-                f"found {failure.found}: {example.text!r} ({failure.because})"
+        checks = check_languages([*(rules or [])], lang=lang)
+        for check in checks:
+            for failure in check.failures:
+                example = failure.example
+                note(
+                    f"{example.place}: {example.finding}: expected {example.expect}, "
+                    f"found {failure.found}: {example.text!r} ({failure.because})"
+                )
+            counts = (
+                f"{check.findings} findings, {check.rules} rules, "
+                f"{check.examples} {check.lang} examples"
             )
-        counts = f"{check.findings} findings, {check.rules} rules, {check.examples} examples"
-        if check.failures:
-            _note(f"{counts}: {len(check.failures)} examples failed")
+            if check.failures:
+                note(f"{counts}: {len(check.failures)} examples failed")
+            else:
+                typer.echo(f"{counts}: all as expected")
+        if any(check.failures for check in checks):
             raise typer.Exit(1)
-        typer.echo(f"{counts}: all as expected")
 
 
 @rules_app.command("show")
@@ -198,16 +239,17 @@ def rules_show(
         typer.Argument(metavar="FINDING", help="A finding's name or alias.", show_default=False),
     ],
     *,
+    lang: LangOption = "en",
     rules: RulesOption = None,
 ) -> None:
     """Show what a finding's rules match, and its examples."""
     from cxrlabel.startup import import_spacy_without_torch
 
-    with _errors():
+    with errors_as_lines():
         import_spacy_without_torch()
         from cxrlabel.rulecheck import show_finding
 
-        _console().print(show_finding(finding, [*(rules or [])]))
+        console().print(show_finding(finding, [*(rules or [])], lang=lang))
 
 
 @rules_app.command("options")
@@ -215,7 +257,7 @@ def rules_options(*, rules: RulesOption = None) -> None:
     """List the conventions on which readings differ, with their defaults."""
     from cxrlabel.rulebook import load_options
 
-    with _errors():
+    with errors_as_lines():
         for option in load_options([*(rules or [])]).values():
             choices = " | ".join(option.choices)
             typer.echo(f"{option.name}={option.default}  ({choices})\n    {option.about}")
@@ -232,11 +274,11 @@ def demo(
     """Label the bundled sample of invented reports and compare with its expected labels."""
     from cxrlabel.startup import import_spacy_without_torch
 
-    with _errors():
+    with errors_as_lines():
         import_spacy_without_torch()
         from cxrlabel.demo import run_demo
 
-        with _progress("labeling the sample") as progress:
+        with progress_line("labeling the sample") as progress:
             done = run_demo(out, force=force, progress=progress)
         _report_run(done.run, as_json=False)
         agreement = done.agreement
@@ -265,7 +307,7 @@ def _label_one(text: str, labeling: LabelingOptions, labelset: str, *, as_json: 
     if as_json:
         typer.echo(json.dumps(evidence_dict(result, findings), ensure_ascii=False, indent=2))
     else:
-        _console().print(draw_evidence(text, result, findings))
+        console().print(draw_evidence(text, result, findings))
 
 
 def _report_run(run: LabelingRun, *, as_json: bool) -> None:
@@ -276,18 +318,18 @@ def _report_run(run: LabelingRun, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
     else:
-        _console().print(stats_table(run.statistics))
+        console().print(stats_table(run.statistics))
     ignored = ", ".join(record["ignored_columns"]) or "none"
     texts = ", ".join(record["text_columns"])
-    _note(f"columns: id {record['id_column']}; text {texts}; ignored {ignored}")
+    note(f"columns: id {record['id_column']}; text {texts}; ignored {ignored}")
     for path in run.written[1:]:
-        _note(f"wrote {path}")
+        note(f"wrote {path}")
     statuses = run.statistics.statuses
     others = ", ".join(
         f"{count:,} {name}" for name, count in statuses.items() if count and name != "labeled"
     )
     without = f" ({others})" if others else ""
-    _note(f"labeled {run.statistics.labeled:,} studies{without} -> {run.written[0]}")
+    note(f"labeled {run.statistics.labeled:,} studies{without} -> {run.written[0]}")
 
 
 def _labeling(
@@ -296,6 +338,7 @@ def _labeling(
     rules: list[Path] | None,
     aggregate: str,
     hierarchy: str,
+    lang: str,
 ) -> LabelingOptions:
     from cxrlabel.chunks import LabelingOptions
 
@@ -305,60 +348,12 @@ def _labeling(
             raise typer.BadParameter(f"expected NAME=VALUE, found {name!r}", param_hint="--option")
     return LabelingOptions(
         rules=tuple(str(folder) for folder in rules or []),
-        sections=_split(sections),
+        sections=split_names(sections),
         options={name.strip(): value.strip() for name, _, value in pairs},
         aggregate=aggregate,
         hierarchy=hierarchy,
+        lang=lang,
     )
-
-
-def _split(names: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",") if name.strip())
-
-
-def _note(message: str) -> None:
-    typer.echo(message, err=True)
-
-
-def _console(*, stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """The user's mistakes as one line on stderr and exit code 1."""
-    from cxrlabel.errors import InputError, WorkerError
-
-    try:
-        yield
-    except (InputError, WorkerError) as error:
-        _note(f"error: {error}")
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        _note("stopped; nothing was written")
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int], None] | None]:
-    """A line on stderr with count and rate; None where stderr is not a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed:,.0f} reports"),
-        TextColumn("{task.speed:,.0f}/s", justify="right"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done: bar.advance(task, done)
 
 
 if __name__ == "__main__":

@@ -6,22 +6,22 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from cxrlabel.chunks import Chunk, LabelingOptions, label_chunks
+from cxrlabel.chunks import Chunk, Job, LabelingOptions, as_it_is, in_batches, label_batches
+from cxrlabel.cluster import open_cluster
 from cxrlabel.errors import InputError
 from cxrlabel.findings import load_dialect, load_label_set
-from cxrlabel.layout import Layout
+from cxrlabel.fingerprint import fingerprint
+from cxrlabel.layout import Layout, mention_columns
 from cxrlabel.readers import ReportSource, open_reports
 from cxrlabel.rulefiles import read_rule_files
 from cxrlabel.stats import LabelStatistics, StatsCounter, statistics_kind, write_statistics
-from cxrlabel.studies import Mention
+from cxrlabel.work import UNFINISHED, WorkFolder, drop_work, label_parts, open_work
 from cxrlabel.writers import RowWriter, atomic_path, check_target, open_rows, table_kind
-
-_INTEGERS: Final = frozenset({"sentence", "start", "end", "cue_start", "cue_end"})
 
 Progress = Callable[[int], None]  # called with the number of reports done since the last call
 
@@ -34,6 +34,9 @@ class Outputs:
     mentions: Path | None = None
     stats: Path | None = None
     force: bool = False
+    again: str = (
+        ""  # part of the temporary names, so that a next run replaces what a killed one left
+    )
 
     @property
     def record(self) -> Path:
@@ -41,15 +44,26 @@ class Outputs:
         return self.labels.with_name(f"{self.labels.name}.run.json")
 
     @property
+    def work(self) -> Path:
+        """The folder of finished parts, there until a run that can be resumed is done."""
+        return self.labels.with_name(f".{self.labels.name}.cxr")
+
+    @property
     def all(self) -> tuple[Path, ...]:
         """All files in the order in which they are named to the user."""
         return tuple(p for p in (self.labels, self.mentions, self.stats, self.record) if p)
 
-    def check(self, inputs: Iterable[Path]) -> None:
+    @property
+    def named(self) -> list[str]:
+        """The files that the run record names: all but itself."""
+        return [str(path) for path in self.all if path != self.record]
+
+    def check(self, inputs: Iterable[Path], *, resume: bool = False) -> None:
         """Refuse before the work begins what could not be written after it.
 
         Args:
             inputs: files that no output may replace.
+            resume: whether a work folder that is there is gone on with.
         """
         check_target(self.labels, force=self.force)
         taken = {path.resolve() for path in inputs}
@@ -58,6 +72,8 @@ class Outputs:
             if path.resolve() in taken:
                 raise InputError(f"{path}: is read or written already; expected a file of its own")
             taken.add(path.resolve())
+        if self.work.exists() and not (resume or self.force):
+            raise InputError(f"{self.work}: {UNFINISHED}")
         table_kind(self.labels)
         if self.mentions is not None:
             table_kind(self.mentions)
@@ -99,6 +115,8 @@ def label_files(
     dialect: str = "cxr",
     status: bool = False,
     workers: int = 1,
+    resume: bool = False,
+    cluster: str = "",
     progress: Progress | None = None,
 ) -> LabelingRun:
     """Label tables of reports and write the results.
@@ -113,34 +131,104 @@ def label_files(
         text_columns: the report's column, or several section columns; by default the usual names.
         keep: columns of the input to copy behind the id.
         label_set: "all", "chexpert", "nih14" or a TOML file; by default the dialect's own.
-        dialect: "cxr", "chexpert", "mimic" or "nih".
+        dialect: the layout of the labels: "cxr", "chexpert", "chexpert-dataset", "mimic" or "nih".
         status: add a status column.
         workers: processes.
+        resume: keep finished parts beside the labels until the end, and go on from those of an
+            earlier run that was stopped.
+        cluster: the address of a Dask scheduler, or "local" for one with `workers` processes; keeps
+            finished parts as `resume` does.
         progress: called as reports are done.
 
     Raises:
         InputError: a file, column, option or rule is wrong; nothing has been written then.
-        WorkerError: a worker process died; nothing has been written.
+        WorkerError: a worker process died, or the cluster failed; nothing has been written but
+            finished parts.
     """
     labeling = labeling or LabelingOptions()
     labeling.parents()  # an unknown hierarchy is refused before any file is opened
     chosen = load_dialect(dialect, rules=labeling.rules)
     findings = load_label_set(label_set or chosen.label_set or "all", rules=labeling.rules)
-    kept = tuple(dict.fromkeys((*chosen.keep, *keep)))
-    source = open_reports(inputs, id_column=id_column, text_columns=text_columns, keep=kept)
+    kept = tuple(dict.fromkeys((*chosen.keep, *chosen.keep_behind, *keep)))
+    source = open_reports(
+        inputs,
+        id_column=id_column,
+        text_columns=text_columns,
+        keep=kept,
+        first_id=chosen.id_name,
+        id_prefix=chosen.id_prefix,
+    )
     layout = Layout(findings, chosen, chosen.id_name or source.id_column, kept, status)
     layout.check()
+    job = Job(labeling, layout, mentions=outputs.mentions is not None)
+    if resume or cluster:
+        made = _record(source, labeling, layout)
+        return _label_in_parts(source, job, made, outputs, resume, cluster, workers, progress)
     outputs.check(source.paths)
+    drop_work(outputs.work)
     made = _record(source, labeling, layout)
-    mentions = outputs.mentions is not None
-    chunks = label_chunks(source.rows(), labeling, layout, mentions=mentions, workers=workers)
+    batches = in_batches(source.rows())
+    chunks = label_batches(batches, job, as_it_is, workers=workers)
+    return _write(chunks, made, layout, outputs, progress)
+
+
+def _label_in_parts(
+    source: ReportSource,
+    job: Job,
+    made: Mapping[str, Any],
+    outputs: Outputs,
+    resume: bool,
+    cluster: str,
+    workers: int,
+    progress: Progress | None,
+) -> LabelingRun:
+    """Label into the work folder first; all outputs are put together from its parts."""
+    done = _finished_run(outputs, made) if resume and not outputs.force else None
+    if done is not None:
+        drop_work(outputs.work)
+        return done
+    # what a run that had all its parts left here is its own; fixed names leave no orphans
+    unfinished = resume and WorkFolder(outputs.work).is_complete
+    outputs = replace(outputs, force=outputs.force or unfinished, again="again")
+    outputs.check(source.paths, resume=resume)
+    with ExitStack() as stack:
+        client = stack.enter_context(open_cluster(cluster, workers=workers)) if cluster else None
+        marks = fingerprint(made, job)
+        work = stack.enter_context(open_work(outputs.work, marks, resume=resume))
+        if not work.is_complete:
+            label_parts(work, source.rows(), job, workers, client, progress)
+        return _write(work.chunks(), made, job.layout, outputs, None)
+
+
+def _finished_run(outputs: Outputs, made: Mapping[str, Any]) -> LabelingRun | None:
+    """What an equal run has written already, when all of it is there."""
+    if not all(path.is_file() for path in outputs.all):
+        return None
+    try:
+        record = json.loads(outputs.record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # not a run record of ours; it is refused as any file that exists
+    expected = json.loads(json.dumps({**made, "outputs": outputs.named}))
+    if not isinstance(record, dict) or {**record, **expected} != record:
+        return None
+    return LabelingRun(record, LabelStatistics.from_dict(record["statistics"]), outputs.all)
+
+
+def _write(
+    chunks: Iterable[Chunk],
+    made: Mapping[str, Any],
+    layout: Layout,
+    outputs: Outputs,
+    progress: Progress | None,
+) -> LabelingRun:
+    """Write all outputs; they get their names when the last one is whole."""
     with ExitStack() as stack:
         tally = _write_rows(stack, chunks, layout, outputs, progress)
         statistics = tally.counter.statistics()
         record = {
             **made,
             "changed": dict(tally.changed),
-            "outputs": [str(path) for path in outputs.all if path != outputs.record],
+            "outputs": outputs.named,
             "statistics": statistics.to_dict(),
         }
         _write_summary(stack, statistics, record, outputs)
@@ -156,11 +244,14 @@ def _write_rows(
 ) -> _Tally:
     """Write labels and mentions; the files get their names when the stack is left."""
     force = outputs.force
-    labels = stack.enter_context(open_rows(outputs.labels, layout.columns(), force=force))
+    again = outputs.again
+    rows = open_rows(outputs.labels, layout.columns(), force=force, again=again)
+    labels = stack.enter_context(rows)
     mentions: RowWriter | None = None
     if outputs.mentions is not None:
-        columns = _mention_columns(layout.id_name)
-        mentions = stack.enter_context(open_rows(outputs.mentions, columns, force=force))
+        columns = mention_columns(layout.id_name)
+        rows = open_rows(outputs.mentions, columns, force=force, again=again)
+        mentions = stack.enter_context(rows)
     tally = _Tally(StatsCounter(tuple(layout.label_set.columns)))
     for chunk in chunks:
         labels.write(chunk.labels)
@@ -172,21 +263,11 @@ def _write_rows(
     return tally
 
 
-def _mention_columns(id_name: str) -> dict[str, type]:
-    if id_name in Mention._fields:
-        raise InputError(
-            f"--id: {id_name!r} is a column of the mentions file; rename the id column"
-        )
-    names: dict[str, type] = {id_name: str}
-    names.update({name: int if name in _INTEGERS else str for name in Mention._fields})
-    return names
-
-
 def _record(source: ReportSource, labeling: LabelingOptions, layout: Layout) -> dict[str, Any]:
     """How the labels are made: all of the run record but what is counted."""
     return {
         "version": version("cxr"),
-        "rules_hash": read_rule_files(labeling.rules).hash,
+        "rules_hash": read_rule_files(labeling.rules, lang=labeling.lang).hash,
         "options": {
             **asdict(labeling),
             "label_set": layout.label_set.name,
@@ -207,7 +288,7 @@ def _write_summary(
     """Write the statistics and the run record; they get their names when the stack is left."""
     force = outputs.force
     if outputs.stats is not None:
-        path = stack.enter_context(atomic_path(outputs.stats, force=force))
+        path = stack.enter_context(atomic_path(outputs.stats, force=force, again=outputs.again))
         write_statistics(statistics, path, record, kind=statistics_kind(outputs.stats))
-    path = stack.enter_context(atomic_path(outputs.record, force=force))
+    path = stack.enter_context(atomic_path(outputs.record, force=force, again=outputs.again))
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

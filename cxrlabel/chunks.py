@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, Final
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from cxrlabel.checks import one_of
 from cxrlabel.errors import WorkerError
 from cxrlabel.layout import Layout
 from cxrlabel.readers import UNDECODABLE, ReportRow
-from cxrlabel.rulefiles import read_rule_files
+from cxrlabel.rulefiles import DEFAULT_LANGUAGE, read_rule_files
 from cxrlabel.startup import import_spacy_without_torch
 from cxrlabel.stats import StatsCounter
 from cxrlabel.studies import AGGREGATES, StudyLabels, blank_labels, fill_parents
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from cxrlabel.labeler import Labeler, Texts
 
 HIERARCHIES: Final = ("none", "up")
-_SIZE: Final = 1000  # reports labeled between two writes
-_AHEAD: Final = 2  # chunks that wait for each worker, so that none idles and memory stays flat
+CHUNK_SIZE: Final = 1000  # reports labeled between two writes
+AHEAD: Final = 2  # chunks that wait for each worker, so that none idles and memory stays flat
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class LabelingOptions:
     options: Mapping[str, str] = field(default_factory=dict)
     aggregate: str = AGGREGATES[0]
     hierarchy: str = "none"
+    lang: str = DEFAULT_LANGUAGE
 
     def labeler(self) -> Labeler:
         """A labeler with these options; the hierarchy is not its matter."""
@@ -48,6 +54,7 @@ class LabelingOptions:
             sections=self.sections,
             options=self.options,
             aggregate=self.aggregate,
+            lang=self.lang,
         )
 
     def parents(self) -> Mapping[str, str]:
@@ -63,13 +70,38 @@ class LabelingOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """The results of some rows, ready to be written."""
+class Job:
+    """What is made of every row; all that a worker is told."""
 
+    labeling: LabelingOptions
+    layout: Layout
+    mentions: bool  # whether they are wanted
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # a cluster's logs show tasks, never report text
+class Batch:
+    """Some rows, and their place in the input: the first batch is number 0."""
+
+    number: int
+    rows: list[ReportRow]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Chunk:
+    """The results of a batch, ready to be written."""
+
+    number: int
     labels: list[tuple[Any, ...]]
     mentions: list[tuple[Any, ...]]
     counter: StatsCounter
     changed: Counter[str]  # labels that "aggregate" or "hierarchy" made different
+
+
+class Pending(Protocol[T_co]):
+    """A result that a worker is making."""
+
+    def result(self) -> T_co:
+        """Wait for it."""
 
 
 def label_report(report: Texts, labeling: LabelingOptions) -> StudyLabels:
@@ -78,80 +110,91 @@ def label_report(report: Texts, labeling: LabelingOptions) -> StudyLabels:
     return _fill(labeling.labeler().label(report), parents, Counter())
 
 
-def label_chunks(
-    rows: Iterable[ReportRow],
-    labeling: LabelingOptions,
-    layout: Layout,
-    *,
-    mentions: bool,
-    workers: int = 1,
-) -> Iterator[Chunk]:
-    """Label rows chunk by chunk, in their order.
+def in_batches(rows: Iterable[ReportRow]) -> Iterator[Batch]:
+    """Split rows; every run over the same input splits them in the same places."""
+    iterator = iter(rows)
+    number = 0
+    while some := list(islice(iterator, CHUNK_SIZE)):
+        yield Batch(number, some)
+        number += 1
+
+
+def as_it_is(chunk: Chunk) -> Chunk:
+    """What `label_batches` makes of a chunk that is written at once."""
+    return chunk
+
+
+def label_batches(
+    batches: Iterable[Batch], job: Job, finish: Callable[[Chunk], T], *, workers: int = 1
+) -> Iterator[T]:
+    """Label batch by batch, in their order.
+
+    Args:
+        batches: as `in_batches` makes them, or some of these.
+        job: what is made of every row.
+        finish: what is made of each chunk, in the process that labeled it; a module's function.
+        workers: processes.
 
     Raises:
         InputError: a rule or option is wrong.
         WorkerError: a worker process died.
     """
-    chunks = _batched(rows, _SIZE)
     if workers <= 1:
-        yield from map(_Worker(labeling, layout, mentions=mentions), chunks)
+        label = ChunkLabeler(job)
+        yield from (finish(label(batch)) for batch in batches)
         return
     # spawn: a forked copy of a process that has threads (pyarrow's) may hang
     executor = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(labeling, layout, mentions),
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(job,)
     )
     try:
-        yield from _in_order(executor, chunks, workers * _AHEAD)
+        yield from in_order(
+            lambda batch: executor.submit(_run_worker, finish, batch),
+            batches,
+            lambda: workers * AHEAD,
+        )
     except BrokenProcessPool as error:
         raise WorkerError("a worker process died; try again with fewer --workers") from error
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _in_order(
-    executor: ProcessPoolExecutor, chunks: Iterable[list[ReportRow]], ahead: int
-) -> Iterator[Chunk]:
-    waiting: deque[Future[Chunk]] = deque()
-    for chunk in chunks:
-        waiting.append(executor.submit(_run_worker, chunk))
-        if len(waiting) > ahead:
+def in_order(
+    submit: Callable[[Batch], Pending[T]], batches: Iterable[Batch], ahead: Callable[[], int]
+) -> Iterator[T]:
+    """Results in the order of the batches; no more than `ahead()` batches wait at a time."""
+    waiting: deque[Pending[T]] = deque()
+    for batch in batches:
+        waiting.append(submit(batch))
+        while len(waiting) > ahead():
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _batched(rows: Iterable[ReportRow], size: int) -> Iterator[list[ReportRow]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+class ChunkLabeler:
+    """Labels batches with one labeler."""
 
+    def __init__(self, job: Job) -> None:
+        self._labeler = job.labeling.labeler()
+        self._aggregate = job.labeling.aggregate
+        self._parents = job.labeling.parents()
+        self._layout = job.layout
+        self._mentions = job.mentions
 
-class _Worker:
-    """Labels chunks of rows with one labeler."""
-
-    def __init__(self, labeling: LabelingOptions, layout: Layout, *, mentions: bool) -> None:
-        self._labeler = labeling.labeler()
-        self._aggregate = labeling.aggregate
-        self._parents = labeling.parents()
-        self._layout = layout
-        self._mentions = mentions
-
-    def __call__(self, rows: Sequence[ReportRow]) -> Chunk:
+    def __call__(self, batch: Batch) -> Chunk:
         """Label some rows."""
         counter = StatsCounter(tuple(self._layout.label_set.columns))
         changed: Counter[str] = Counter()
         labels: list[tuple[Any, ...]] = []
         mentions: list[tuple[Any, ...]] = []
-        for row in rows:
+        for row in batch.rows:
             result = self._result(row, changed)
             counter.add(result)
             labels.append(self._layout.row(row.study_id, row.kept, result))
             if self._mentions:
                 mentions += [(row.study_id, *mention) for mention in result.mentions]
-        return Chunk(labels, mentions, counter, changed)
+        return Chunk(batch.number, labels, mentions, counter, changed)
 
     def _result(self, row: ReportRow, changed: Counter[str]) -> StudyLabels:
         if row.status == UNDECODABLE:
@@ -170,15 +213,24 @@ def _fill(result: StudyLabels, parents: Mapping[str, str], changed: Counter[str]
     return replace(result, labels=filled)
 
 
-_worker: _Worker
+_worker: ChunkLabeler
 
 
-def _start_worker(labeling: LabelingOptions, layout: Layout, mentions: bool) -> None:
+def _start_worker(job: Job) -> None:
     global _worker  # one labeler lives in each worker process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides and says so
+    Thread(target=_end_with_parent, daemon=True).start()
     import_spacy_without_torch()
-    _worker = _Worker(labeling, layout, mentions=mentions)
+    _worker = ChunkLabeler(job)
 
 
-def _run_worker(rows: Sequence[ReportRow]) -> Chunk:
-    return _worker(rows)
+def _end_with_parent() -> None:
+    """End this process when its parent was killed: it would wait for work forever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_worker(finish: Callable[[Chunk], T], batch: Batch) -> T:
+    return finish(_worker(batch))

@@ -36,11 +36,17 @@ class RowWriter(Protocol):
 
 
 @contextmanager
-def atomic_path(path: Path | str, *, force: bool = False) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, force: bool = False, again: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` when the block ends well.
 
     Folders above it are created. The content is on the disk before the rename; on an error the
     temporary file is removed and an older file at `path` stays as it was.
+
+    Args:
+        path: the file to be.
+        force: replace a file that exists.
+        again: part of the temporary name; a next run with the same one writes over what a killed
+            run left. By default it is random, so that two runs cannot meet.
 
     Raises:
         InputError: the file exists and `force` is not set, or the place cannot be written.
@@ -49,7 +55,7 @@ def atomic_path(path: Path | str, *, force: bool = False) -> Iterator[Path]:
     check_target(target, force=force)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _create_beside(target)
+        temporary = _create_beside(target, again)
     except OSError as error:
         raise InputError(f"{target}: cannot write here: {error.strerror or error}") from error
     try:
@@ -82,7 +88,7 @@ def neutralise(cell: str) -> str:
 
 @contextmanager
 def open_rows(
-    path: Path | str, columns: Mapping[str, type], *, force: bool = False
+    path: Path | str, columns: Mapping[str, type], *, force: bool = False, again: str = ""
 ) -> Iterator[RowWriter]:
     """Open a table for writing, batch by batch: csv, tsv, jsonl (each also .gz) or parquet.
 
@@ -90,13 +96,14 @@ def open_rows(
         path: its ending chooses the format.
         columns: name -> str, int, float or bool. None is a blank cell, null in jsonl and parquet.
             Text is neutralised in csv and tsv only: nobody opens the others in a spreadsheet.
+        force, again: as in `atomic_path`.
 
     Raises:
         InputError: unknown ending, or as `atomic_path`.
     """
     target = Path(path)
     kind = table_kind(target)
-    with atomic_path(target, force=force) as temporary:
+    with atomic_path(target, force=force, again=again) as temporary:
         if kind == ".parquet":
             with _open_parquet(temporary, columns) as writer:
                 yield writer
@@ -222,9 +229,11 @@ def _neutralise_text(cell: Any) -> Any:
     return neutralise(cell) if cell and cell[0] in _FORMULA_STARTS else cell
 
 
-def _create_beside(target: Path) -> Path:
-    """An empty new file beside the target, with the permissions that any new file gets."""
-    path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part{target.suffix}")
+def _create_beside(target: Path, again: str) -> Path:
+    """An empty file beside the target, with the permissions that any new file gets."""
+    path = target.with_name(f".{target.name}.{again or secrets.token_hex(4)}.part{target.suffix}")
+    if again:
+        path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return path
 

@@ -110,6 +110,7 @@ def test_record_says_with_what_the_labels_were_made(run: Run) -> None:
         "options": {"likely": "uncertain"},
         "aggregate": "chexpert-code",
         "hierarchy": "none",
+        "lang": "en",
         "label_set": "chexpert",
         "dialect": "cxr",
         "keep": [],

@@ -418,7 +418,7 @@ def test_dialect_of_mimic_has_subject_study_and_sorted_findings(folder: Path, cx
     rows = label(cxr, "m.csv", "--dialect", "mimic")
 
     assert list(rows[0]) == ["subject_id", "study_id", *sorted(CHEXPERT)]
-    assert (rows[0]["subject_id"], rows[0]["study_id"], rows[0]["Edema"]) == ("p1", "s1", "0.0")
+    assert (rows[0]["subject_id"], rows[0]["study_id"], rows[0]["Edema"]) == ("p1", "1", "0.0")
 
 
 def test_dialect_of_mimic_needs_the_subject(folder: Path, cxr: Cxr) -> None:
@@ -689,7 +689,7 @@ def test_bad_file_is_refused(folder: Path, cxr: Cxr, case: str) -> None:
 BAD_ARGUMENTS = [
     (["nowhere.csv"], "nowhere.csv: no such file"),
     (["no-*.csv"], "no-*.csv: no file matches"),
-    (["."], "no .txt file in this folder"),
+    (["."], "no .txt or .xml file in this folder"),
     (["reports.csv", "--id", "uuid"], "no column 'uuid'; did you mean 'uid'?"),
     (["reports.csv", "--text", "reprt"], "no column 'reprt'; did you mean 'report'?"),
     (["reports.csv", "--text", "report,impression"], "no column 'impression'"),
@@ -991,7 +991,7 @@ def test_interrupt_while_labeling_writes_nothing(
     folder: Path, cxr: Cxr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree(folder)
-    monkeypatch.setattr("cxrlabel.chunks._Worker.__call__", interrupt)
+    monkeypatch.setattr("cxrlabel.chunks.ChunkLabeler.__call__", interrupt)
 
     done = cxr("label", "reports.csv", "-o", "labels.csv", "--mentions", "m.csv")
 

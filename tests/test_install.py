@@ -31,11 +31,14 @@ from pathlib import Path
 import cli, cxrlabel, cxrvision
 from cxrlabel import rulefiles
 
-files = rulefiles.read_rule_files().files.values()
+books = [rulefiles.read_rule_files(lang=lang) for lang in rulefiles.languages()]
+files = [file for book in books for file in book.files.values()]
 print(json.dumps({
     "packages": [str(Path(module.__file__).resolve()) for module in (cli, cxrlabel, cxrvision)],
     "rules": str(rulefiles.rules_dir()),
-    "rule_files": {file.name: str(file.path) for file in files},
+    "rule_files": {
+        file.path.relative_to(rulefiles.rules_dir()).as_posix(): str(file.path) for file in files
+    },
 }))
 """
 
