@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("options", nargs="*", help="options of cxr label, after --")
     args = parser.parse_args()
-    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, ")
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()},")
     print(", ".join(f"{name} {version(name)}" for name in LIBRARIES))
     print(f"{args.fresh:.0%} of the sentences are new; options: {' '.join(args.options) or 'none'}")
     print(f"\n{'reports':>10} {'kind':8}{'seconds':>9}{'reports/s':>11}{'peak MB':>9}", flush=True)
