@@ -47,6 +47,7 @@ class Asserted:
     laterality: str
     severity: str
     temporality: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Attributes of a mention: side, severity and change since an earlier study."""
+"""Attributes of a mention: side, place, severity and change since an earlier study."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from spacy.tokens import Doc, Span
 from cxrlabel.mentions import MENTIONS
 from cxrlabel.phrases import Match, PhraseFinder
 
-ATTRIBUTES: Final = ("laterality", "severity", "temporality")
-_REACH: Final[Mapping[str, int]] = {"laterality": 8, "severity": 4, "temporality": 6}  # tokens
+ATTRIBUTES: Final = ("laterality", "severity", "temporality", "location")
+_REACH: Final[Mapping[str, int]] = {
+    "laterality": 8,
+    "severity": 4,
+    "temporality": 6,
+    "location": 8,
+}  # tokens
 
 
 class AttributeFinder:

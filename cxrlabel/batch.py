@@ -146,7 +146,7 @@ def label_files(
             finished parts.
     """
     labeling = labeling or LabelingOptions()
-    labeling.parents()  # an unknown hierarchy is refused before any file is opened
+    labeling.check()
     chosen = load_dialect(dialect, rules=labeling.rules)
     findings = load_label_set(label_set or chosen.label_set or "all", rules=labeling.rules)
     kept = tuple(dict.fromkeys((*chosen.keep, *chosen.keep_behind, *keep)))

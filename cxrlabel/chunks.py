@@ -18,7 +18,9 @@ from cxrlabel.checks import one_of
 from cxrlabel.errors import WorkerError
 from cxrlabel.layout import Layout
 from cxrlabel.readers import UNDECODABLE, ReportRow
+from cxrlabel.rulebook import load_rulebook
 from cxrlabel.rulefiles import DEFAULT_LANGUAGE, read_rule_files
+from cxrlabel.sections import check_choices
 from cxrlabel.startup import import_spacy_without_torch
 from cxrlabel.stats import StatsCounter
 from cxrlabel.studies import AGGREGATES, StudyLabels, blank_labels, fill_parents
@@ -56,6 +58,17 @@ class LabelingOptions:
             aggregate=self.aggregate,
             lang=self.lang,
         )
+
+    def check(self) -> None:
+        """Refuse what no labeler could be made with, before one is made in another process.
+
+        Raises:
+            InputError: a rule file is wrong, or an option, section, aggregate, hierarchy or
+                language is unknown.
+        """
+        rulebook = load_rulebook(self.rules, options=self.options, lang=self.lang)
+        check_choices(rulebook, sections=self.sections, aggregate=self.aggregate)
+        self.parents()
 
     def parents(self) -> Mapping[str, str]:
         """Child -> parent to be filled; empty unless the hierarchy is asked for.

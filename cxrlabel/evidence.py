@@ -87,6 +87,6 @@ def _because(mention: Mention) -> Text:
     details = [mention.reason] if mention.reason != "asserted" else []
     if mention.cue:
         details = [f"{mention.reason} by “{' '.join(mention.cue.split())}”"]
-    values = (mention.severity, mention.laterality, mention.temporality)
+    values = (mention.severity, mention.laterality, mention.location, mention.temporality)
     details += [value for value in values if value and value != mention.reason]
     return text.append(f"  {', '.join(details)}", "dim") if details else text

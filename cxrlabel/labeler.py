@@ -13,14 +13,12 @@ from typing import Final
 
 from cxrlabel.accents import AccentFolder
 from cxrlabel.assertions import Anaphor, Asserted, SentenceAnalysis, SentenceAnalyzer
-from cxrlabel.errors import InputError
-from cxrlabel.findings import load_findings, suggest
+from cxrlabel.findings import load_findings
 from cxrlabel.rulebook import load_rulebook
 from cxrlabel.rulefiles import DEFAULT_LANGUAGE
 from cxrlabel.rulerecords import Rulebook, Section
-from cxrlabel.sections import BODY, SectionSplitter, SentenceSplitter
+from cxrlabel.sections import BODY, SectionSplitter, SentenceSplitter, check_choices
 from cxrlabel.studies import (
-    AGGREGATES,
     EMPTY,
     LABELED,
     MAX_CHARACTERS,
@@ -106,9 +104,7 @@ class Labeler:
                 unknown.
         """
         rulebook = load_rulebook(rules, options=options, lang=lang)
-        known = [BODY.name, *(s.name for s in rulebook.sections if not s.organ)]
-        _check_choices("--sections", sections, known)
-        _check_choices("--aggregate", [aggregate], AGGREGATES)
+        check_choices(rulebook, sections=sections, aggregate=aggregate)
         names = [finding.name for finding in load_findings(rules)]
         return cls(rulebook, findings=names, sections=sections, aggregate=aggregate)
 
@@ -191,12 +187,6 @@ class Labeler:
         self._analyze = SentenceAnalyzer(self.rulebook)
 
 
-def _check_choices(place: str, names: Iterable[str], known: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise InputError(f"{place}: unknown name {name!r}; {suggest(name, known)}")
-
-
 def _mention(asserted: Asserted, sentence: _Sentence) -> Mention:
     start, end = sentence.start + asserted.start, sentence.start + asserted.end
     cue = asserted.cue
@@ -216,6 +206,7 @@ def _mention(asserted: Asserted, sentence: _Sentence) -> Mention:
         laterality=asserted.laterality,
         severity=asserted.severity,
         temporality=asserted.temporality,
+        location=asserted.location,
     )
 
 

@@ -7,12 +7,15 @@ a word of any language: headings, marks and abbreviations come from the rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cxrlabel.accents import AccentFolder
-from cxrlabel.rulerecords import Section
+from cxrlabel.errors import InputError
+from cxrlabel.findings import suggest
+from cxrlabel.rulerecords import Rulebook, Section
+from cxrlabel.studies import AGGREGATES
 
 BODY: Final = Section(
     "report", (), labels=True, body=True, rank=1, organ=False
@@ -43,6 +46,15 @@ class Part:
     section: Section
     start: int
     end: int
+
+
+def check_choices(rulebook: Rulebook, *, sections: Iterable[str], aggregate: str) -> None:
+    """Refuse a section that the rules lack and an unknown way to aggregate."""
+    known = [BODY.name, *(section.name for section in rulebook.sections if not section.organ)]
+    choices = [("--sections", name, known) for name in sections]
+    for place, name, allowed in (*choices, ("--aggregate", aggregate, AGGREGATES)):
+        if name not in allowed:
+            raise InputError(f"{place}: unknown name {name!r}; {suggest(name, allowed)}")
 
 
 class SectionSplitter:

@@ -39,7 +39,8 @@ _RESULT: Final = "cxr_result"  # key in doc.user_data: status and labels
 _MENTIONS: Final = "cxr_mentions"  # key in doc.user_data: mentions as dicts
 _ROW: Final = "cxr:"  # begins the id_ of our spans; its row in the mentions follows
 _SPAN_FIELDS: Final = (
-    "assertion", "reason", "cue", "rule", "section", "laterality", "severity", "temporality",
+    "assertion", "reason", "cue", "rule", "section", "laterality", "location", "severity",
+    "temporality",
 )  # fmt: skip
 _FILE: Final = "labeler.json"  # in the component's folder of a saved pipeline
 

@@ -21,7 +21,7 @@ from cxrlabel.studies import LABELED, NONE, STATUSES, StudyLabels
 if TYPE_CHECKING:
     from rich.table import Table
 
-ATTRIBUTES: Final = ("laterality", "severity", "temporality")
+ATTRIBUTES: Final = ("laterality", "location", "severity", "temporality")
 ASSERTIONS: Final = (POSITIVE, UNCERTAIN, NEGATIVE, NONE)
 NOT_STATED: Final = "not stated"
 OTHER_CUES: Final = "(other cues)"  # parentheses are no part of a cue, so the names cannot meet
@@ -35,7 +35,7 @@ _TOP_CUES: Final = 25  # for each assertion
 # where the place of a mention decided, its cue did not
 _DECIDED_BY_PLACE: Final = frozenset({"section", "corrected"})
 
-_MentionKey = tuple[str, str, str, str, str, str, str, str]
+_MentionKey = tuple[str, ...]
 _mention_key = attrgetter("finding", "rule", "assertion", "reason", "cue", *ATTRIBUTES)
 
 

@@ -49,6 +49,7 @@ class Mention(NamedTuple):
     laterality: str  # left, right, bilateral or ""
     severity: str  # trace, mild, moderate, severe or ""
     temporality: str  # new, unchanged, improved, worse, resolved or ""
+    location: str = ""  # upper, middle, lower, basal, apical, hilar, retrocardiac … or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -366,3 +366,19 @@ def test_spacy_is_imported_without_torch_which_stays_importable(tmp_path: Path) 
     )
 
     assert done.stdout == "True False\ntorch was loaded\n"
+
+
+@pytest.mark.parametrize(
+    "labeling",
+    [
+        LabelingOptions(options={"likely": "maybe"}),
+        LabelingOptions(sections=("impresion",)),
+        LabelingOptions(aggregate="sideways"),
+        LabelingOptions(hierarchy="sideways"),
+    ],
+)
+def test_mistake_in_an_option_is_named_before_a_labeler_is_made(
+    labeling: LabelingOptions,
+) -> None:
+    with pytest.raises(InputError, match=r"^--"):
+        labeling.check()

@@ -220,6 +220,7 @@ def test_addendum_corrects_the_report(spanish: Labeler) -> None:
         ("Derrame pleural bilateral.", "laterality", "bilateral"),
         ("Pequeño derrame pleural.", "severity", "mild"),
         ("Derrame pleural masivo.", "severity", "severe"),
+        ("Derrame pleural en la base izquierda.", "location", "basal"),
         ("Derrame pleural de nueva aparición.", "temporality", "new"),
         ("Derrame pleural sin cambios.", "temporality", "unchanged"),
         ("Disminución del derrame pleural.", "temporality", "improved"),

@@ -152,6 +152,7 @@ def test_attributes_are_counted_over_mentions_that_make_a_label():
     ]
     assert count(study(mentions=mentions)).attributes == {
         "laterality": {"left": 1, "not stated": 1},
+        "location": {"not stated": 2},
         "severity": {"mild": 1, "not stated": 1},
         "temporality": {"new": 1, "not stated": 1},
     }
