@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cxrlabel.accents import AccentFolder
 from cxrlabel.assertions import Anaphor, Asserted, SentenceAnalysis, SentenceAnalyzer
 from cxrlabel.findings import load_findings
+from cxrlabel.outline import Outliner
 from cxrlabel.rulebook import load_rulebook
 from cxrlabel.rulefiles import DEFAULT_LANGUAGE
-from cxrlabel.rulerecords import Rulebook, Section
-from cxrlabel.sections import BODY, SectionSplitter, SentenceSplitter, check_choices
+from cxrlabel.rulerecords import Rulebook
+from cxrlabel.sections import BODY, check_choices
 from cxrlabel.studies import (
     EMPTY,
     LABELED,
@@ -47,7 +47,7 @@ class _Sentence:
     text: str  # the whole text that the offsets refer to
     start: int
     end: int
-    section: Section
+    section: str
     index: int
     labels: bool  # whether its section makes labels
 
@@ -69,12 +69,9 @@ class Labeler:
     ) -> None:
         self.rulebook = rulebook
         self.findings = tuple(findings)
-        self._sections = frozenset(sections)
         self._aggregate = aggregate
         self._analyze = SentenceAnalyzer(rulebook)
-        unaccented = AccentFolder(rulebook.words.accents)
-        self._split_sections = SectionSplitter(rulebook.sections, unaccented)
-        self._split_sentences = SentenceSplitter(rulebook.text, unaccented)
+        self._outline = Outliner(rulebook, sections=sections)
         self._ranks = {section.name: section.rank for section in (BODY, *rulebook.sections)}
         self._known: dict[str, SentenceAnalysis] = {}
         self._characters = 0  # of the sentences that are known
@@ -121,7 +118,10 @@ class Labeler:
         if not any(text.strip() for _, text in texts):
             return self._blank(EMPTY)
         sections: list[str] = []
-        sentences = list(self._sentences(texts, sections))
+        sentences = [
+            _Sentence(texts[s.text][1], s.start, s.end, s.section, index, s.labels)
+            for index, s in enumerate(self._outline(texts, sections))
+        ]
         mentions = correct(self._mentions(sentences), self._ranks)
         if not any(sentence.labels for sentence in sentences):
             labels = blank_labels(self.findings)
@@ -141,23 +141,6 @@ class Labeler:
 
     def _blank(self, status: str) -> StudyLabels:
         return StudyLabels(status, blank_labels(self.findings), (), ())
-
-    def _sentences(
-        self, texts: Iterable[tuple[str, str]], sections: list[str]
-    ) -> Iterator[_Sentence]:
-        """All sentences of a report in order; the sections found are added to `sections`."""
-        index = 0
-        for column, text in texts:
-            default = self._split_sections.section(column) if column else BODY
-            for part in self._split_sections(text, default):
-                sections.append(part.section.name)
-                labels = self._makes_labels(part.section)
-                for start, end in self._split_sentences(text, part.start, part.end):
-                    yield _Sentence(text, start, end, part.section, index, labels)
-                    index += 1
-
-    def _makes_labels(self, section: Section) -> bool:
-        return section.name in self._sections if self._sections else section.labels
 
     def _mentions(self, sentences: Iterable[_Sentence]) -> list[Mention]:
         mentions: list[Mention] = []
@@ -194,7 +177,7 @@ def _mention(asserted: Asserted, sentence: _Sentence) -> Mention:
         finding=asserted.finding,
         assertion=asserted.assertion if sentence.labels else NONE,
         reason=asserted.reason if sentence.labels else "section",
-        section=sentence.section.name,
+        section=sentence.section,
         sentence=sentence.index,
         start=start,
         end=end,
@@ -223,7 +206,7 @@ def _look_back(mentions: list[Mention], before: int, anaphor: Anaphor, sentence:
     if not open_:
         return
     last = mentions[open_[-1]]
-    if last.sentence != sentence.index - 1 or last.section != sentence.section.name:
+    if last.sentence != sentence.index - 1 or last.section != sentence.section:
         return
     cue = anaphor.cue
     for index in open_:

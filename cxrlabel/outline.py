@@ -1,6 +1,6 @@
-"""Outline: the sections and sentences of a report, numbered as the labeler numbers them.
+"""Outline: the sections and sentences of a report in their order; no spaCy.
 
-For steps that know where a mention stands without labeling the report again; no spaCy.
+The labeler reads it, and so does a step that knows where a mention stands without labeling again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cxrlabel.accents import AccentFolder
 from cxrlabel.rulerecords import Rulebook
 from cxrlabel.sections import BODY, SectionSplitter, SentenceSplitter
 
@@ -28,21 +29,27 @@ class Outliner:
     """Makes outlines by the rules of one language."""
 
     def __init__(self, rulebook: Rulebook, *, sections: Sequence[str] = ()) -> None:
-        self._split_sections = SectionSplitter(rulebook.sections)
-        self._split_sentences = SentenceSplitter(rulebook.text)
+        unaccented = AccentFolder(rulebook.words.accents)
+        self._split_sections = SectionSplitter(rulebook.sections, unaccented)
+        self._split_sentences = SentenceSplitter(rulebook.text, unaccented)
         self._labeling = frozenset(sections)
 
-    def __call__(self, texts: Sequence[tuple[str, str]]) -> list[Sentence]:
+    def __call__(
+        self, texts: Sequence[tuple[str, str]], found: list[str] | None = None
+    ) -> list[Sentence]:
         """The sentences of a report in order.
 
         Args:
             texts: (section, text) pairs; the section is "" for a whole report.
+            found: the names of the sections found are added to it, in order.
         """
         outline: list[Sentence] = []
         for index, (column, text) in enumerate(texts):
             default = self._split_sections.section(column) if column else BODY
             for part in self._split_sections(text, default):
                 section = part.section
+                if found is not None:
+                    found.append(section.name)
                 labels = section.name in self._labeling if self._labeling else section.labels
                 outline += [
                     Sentence(index, start, end, section.name, labels)
