@@ -171,9 +171,9 @@ def label(
         if out is None:
             raise typer.BadParameter("expected -o FILE, where the labels go", param_hint="--out")
         from cxrlabel.batch import Outputs, label_files
-        from cxrlabel.startup import import_spacy_without_torch
+        from cxrlabel.startup import import_spacy_alone
 
-        import_spacy_without_torch()
+        import_spacy_alone()
         outputs = Outputs(out, mentions, stats, force=force)
         with progress_line("labeling") as progress:
             run = label_files(
@@ -206,10 +206,10 @@ def rules_check(
     rules: RulesOption = None,
 ) -> None:
     """Validate the rules and run every example."""
-    from cxrlabel.startup import import_spacy_without_torch
+    from cxrlabel.startup import import_spacy_alone
 
     with errors_as_lines():
-        import_spacy_without_torch()
+        import_spacy_alone()
         from cxrlabel.rulecheck import check_languages
 
         checks = check_languages([*(rules or [])], lang=lang)
@@ -243,10 +243,10 @@ def rules_show(
     rules: RulesOption = None,
 ) -> None:
     """Show what a finding's rules match, and its examples."""
-    from cxrlabel.startup import import_spacy_without_torch
+    from cxrlabel.startup import import_spacy_alone
 
     with errors_as_lines():
-        import_spacy_without_torch()
+        import_spacy_alone()
         from cxrlabel.rulecheck import show_finding
 
         console().print(show_finding(finding, [*(rules or [])], lang=lang))
@@ -255,7 +255,7 @@ def rules_show(
 @rules_app.command("options")
 def rules_options(*, rules: RulesOption = None) -> None:
     """List the conventions on which readings differ, with their defaults."""
-    from cxrlabel.rulebook import load_options
+    from cxrlabel.options import load_options
 
     with errors_as_lines():
         for option in load_options([*(rules or [])]).values():
@@ -272,10 +272,10 @@ def demo(
     force: ForceOption = False,
 ) -> None:
     """Label the bundled sample of invented reports and compare with its expected labels."""
-    from cxrlabel.startup import import_spacy_without_torch
+    from cxrlabel.startup import import_spacy_alone
 
     with errors_as_lines():
-        import_spacy_without_torch()
+        import_spacy_alone()
         from cxrlabel.demo import run_demo
 
         with progress_line("labeling the sample") as progress:
@@ -295,9 +295,9 @@ def demo(
 
 
 def _label_one(text: str, labeling: LabelingOptions, labelset: str, *, as_json: bool) -> None:
-    from cxrlabel.startup import import_spacy_without_torch
+    from cxrlabel.startup import import_spacy_alone
 
-    import_spacy_without_torch()
+    import_spacy_alone()
     from cxrlabel.chunks import label_report
     from cxrlabel.evidence import draw_evidence, evidence_dict
     from cxrlabel.findings import load_label_set

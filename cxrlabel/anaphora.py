@@ -45,7 +45,7 @@ class AnaphorFinder:
             for start, end in ends.items()
             if not any(span.start < end and start < span.end for span in mentions)
             and (start > 0 or not mentions or doc[0].lower_ not in self._answers)
-            and (start == 0 or doc[start].lower_ not in self._answers)
+            and (start == 0 or end < len(doc) or doc[start].lower_ not in self._answers)
         ]
         doc.spans[MENTIONS] = sorted([*found, *mentions], key=lambda span: (span.start, span.end))
         return doc

@@ -44,6 +44,9 @@ def annotate_export(
     ] = None,
     text: Annotated[str, typer.Option(metavar="COLUMNS", help="As for `cxr label`.")] = "",
     sections: Annotated[str, typer.Option(metavar="NAMES", help="As for `cxr label`.")] = "",
+    dialect: Annotated[
+        str, typer.Option(metavar="NAME", help="As for `cxr label`: the one of the mentions.")
+    ] = "cxr",
     lang: LangOption = "en",
     rules: RulesOption = None,
     force: ForceOption = False,
@@ -61,6 +64,7 @@ def annotate_export(
             text_columns=split_names(text),
             rules=[*(rules or [])],
             sections=split_names(sections),
+            dialect=dialect,
             lang=lang,
             force=force,
         )

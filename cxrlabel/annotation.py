@@ -17,10 +17,10 @@ from cxrlabel.annotationfiles import FORMS, Block, Form, Region, Task, check_ass
 from cxrlabel.checks import one_of
 from cxrlabel.columns import require_column
 from cxrlabel.errors import InputError
-from cxrlabel.findings import NO_FINDING, OTHER_ABNORMALITY, load_findings
+from cxrlabel.findings import NO_FINDING, OTHER_ABNORMALITY, load_dialect, load_findings
 from cxrlabel.formats import open_table
 from cxrlabel.outline import Outliner, Sentence
-from cxrlabel.readers import ReportRow, ReportSource, open_reports, read_id
+from cxrlabel.readers import ReportRow, open_reports, read_id
 from cxrlabel.rulebook import load_rulebook
 from cxrlabel.studies import EMPTY, LABELED, MAX_CHARACTERS, NO_SECTION, TOO_LONG, Mention
 from cxrlabel.writers import atomic_path, check_target, neutralise
@@ -58,6 +58,7 @@ def export_annotations(
     text_columns: Sequence[str] = (),
     rules: Sequence[Path | str] = (),
     sections: Sequence[str] = (),
+    dialect: str = "cxr",
     lang: str = "en",
     force: bool = False,
 ) -> ExportRun:
@@ -68,24 +69,38 @@ def export_annotations(
         reports: files, folders of .txt or patterns.
         out: the tasks; the configuration has the same name and an ending more.
         form: "label-studio" or "doccano".
-        id_column: as for `label_files`, like `text_columns`, `rules`, `sections` and `lang`.
+        id_column: as for `label_files`, like `text_columns`, `rules`, `sections`, `dialect` (it
+            may rename the ids) and `lang`.
 
     Raises:
         InputError: a file is wrong, or the mentions are not of these reports.
     """
     chosen = choose_form(form)
     config = out.with_name(out.name + chosen.config_ending)
-    source = open_reports(reports, id_column=id_column, text_columns=text_columns)
+    layout = load_dialect(dialect, rules=rules)
+    source = open_reports(
+        reports,
+        id_column=id_column,
+        text_columns=text_columns,
+        first_id=layout.id_name,
+        id_prefix=layout.id_prefix,
+    )
+    id_name = layout.id_name or source.id_column
     check_targets((out, config), (mentions, *source.paths), force=force)
     findings = span_labels(rules)
     outliner = Outliner(load_rulebook(rules, lang=lang), sections=sections)
-    by_study = read_mentions(mentions, source.id_column, findings)
+    by_study = read_mentions(mentions, id_name, findings)
+    texts = source.text_columns
     tasks = [
-        _export(row, source, by_study.pop(row.study_id, []), outliner) for row in source.rows()
+        _export(row, by_study.pop(row.study_id, []), outliner, id_name=id_name, columns=texts)
+        for row in source.rows()
     ]
     count = sum(len(task.regions or ()) for task in tasks)
     if by_study and not count:
-        raise InputError(f"{mentions}: no mention is of a report in {', '.join(reports)}")
+        raise InputError(
+            f"{mentions}: no mention is of a report in {', '.join(reports)}; "
+            "expected the reports that were labeled, with the same --id and --dialect"
+        )
     with ExitStack() as stack:
         path = stack.enter_context(atomic_path(config, force=force))
         path.write_text(chosen.config(findings), encoding="utf-8")
@@ -121,10 +136,15 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, force: boo
 
 
 def _export(
-    row: ReportRow, source: ReportSource, placed: Sequence[PlacedMention], outliner: Outliner
+    row: ReportRow,
+    placed: Sequence[PlacedMention],
+    outliner: Outliner,
+    *,
+    id_name: str,
+    columns: Sequence[str],
 ) -> Task:
     outline = outliner(row.texts)
-    text, blocks = _compose(row.texts, source.text_columns)
+    text, blocks = _compose(row.texts, columns)
     regions: dict[Region, None] = {}  # a span that is there twice says nothing more
     for item in placed:
         index = _column(row, item, outline)
@@ -133,7 +153,7 @@ def _export(
         regions[Region(offset + m.start, offset + m.end, m.finding, m.assertion)] = None
     return Task(
         row.study_id,
-        source.id_column,
+        id_name,
         _status(row, outline),
         text or _NO_TEXT,
         tuple(block for block in blocks if block.end > block.start),

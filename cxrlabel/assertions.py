@@ -12,18 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Final, cast
 
-import spacy
-from negspacy.negation import Negex
-from spacy.language import Language
 from spacy.tokens import Doc, Span
+from spacy.util import get_lang_class
+from spacy.vocab import Vocab
 
 from cxrlabel.accents import AccentFolder
 from cxrlabel.anaphora import ANAPHOR, AnaphorFinder
 from cxrlabel.attributes import AttributeFinder
 from cxrlabel.clauses import ClauseSplitter
+from cxrlabel.cuenegex import cue_negex, extension
+from cxrlabel.findings import OTHER_ABNORMALITY
 from cxrlabel.mentions import MENTIONS, SUBJECTS, MentionFinder
+from cxrlabel.phrases import PhraseFinder
 from cxrlabel.rulerecords import CueSet, Rulebook
 from cxrlabel.studies import NONE
 from cxrlabel.tokens import OFFSETS, ReportTokenizer, WordFolder
@@ -76,63 +78,37 @@ class _Decision:
     cue: Range | None
 
 
-class CueNegex(Negex):
-    """negspacy's component, remembering which cues it found.
-
-    negspacy keeps no trigger; the cue that decided is part of our evidence.
-    """
-
-    either: frozenset[tuple[str, ...]] = frozenset()  # cues of both directions, as words
-
-    def process_negations(self, doc: Doc):  # type: ignore[no-untyped-def]
-        """Find the cues as negspacy does, and keep them in `doc.user_data`."""
-        preceding, following, terminating = super().process_negations(doc)
-        following = [
-            cue
-            for cue in following
-            if not self._looks_ahead(doc, cue[1], cue[2]) and not _within(cue, preceding)
-        ]
-        doc.user_data[self.extension_name] = (preceding, following)
-        return preceding, following, terminating
-
-    def _looks_ahead(self, doc: Doc, start: int, end: int) -> bool:
-        """Whether a cue of both directions has a mention behind it in its clause."""
-        if tuple(token.lower_ for token in doc[start:end]) not in self.either:
-            return False
-        stop = doc[start].sent.end
-        return any(end <= span.start < stop for span in doc.spans[MENTIONS])
-
-
-def _within(cue: tuple[int, int, int], others: Iterable[tuple[int, int, int]]) -> bool:
-    """Whether a cue is part of a longer one: "negative" in "negative for"."""
-    _, start, end = cue
-    return any(s <= start and end <= e and e - s > end - start for _, s, e in others)
-
-
 class SentenceAnalyzer:
     """Tokenises one sentence, finds clauses and mentions, and decides what they assert."""
 
     def __init__(self, rulebook: Rulebook) -> None:
-        self.nlp = _blank_pipeline(rulebook)
+        self.nlp = get_lang_class(rulebook.lang)(
+            create_tokenizer=lambda nlp: _tokenizer(nlp.vocab, rulebook)
+        )
         self._cues = rulebook.cues
+        tokenizer = cast(ReportTokenizer, self.nlp.tokenizer)
+        with tokenizer.remembering():
+            self._build(rulebook)
+
+    def _build(self, rulebook: Rulebook) -> None:
         self._clauses = ClauseSplitter(
             self.nlp,
             rulebook.clauses,
             before_cues=[cue for cues in rulebook.cues for cue in cues.before],
             after_cues=[cue for cues in rulebook.cues for cue in cues.after],
             abbreviations=rulebook.text["abbreviations"],
-            denials=[
-                cue for cues in rulebook.cues if cues.assertion == "negative" for cue in cues.before
-            ],
+            denials=rulebook.denials(),
         )
         self._mentions = MentionFinder(self.nlp, rulebook)
-        self._negex = [_negex(self.nlp, cues, rulebook.cues) for cues in rulebook.cues]
+        self._negex = [cue_negex(self.nlp, cues, rulebook.cues) for cues in rulebook.cues]
         self._attributes = AttributeFinder(self.nlp, rulebook.attributes)
         self._anaphora = AnaphorFinder(self.nlp, rulebook.text)
+        self._mimics = PhraseFinder(self.nlp, {"mimic": rulebook.clauses["mimics"]})
         uncertain = rulebook.options["alternatives"] == "uncertain"
         self._alternatives = frozenset(rulebook.clauses["alternatives"] if uncertain else ())
         self._joiners = frozenset(rulebook.clauses["joiners"])
         self._questions = frozenset(rulebook.text["questions"])
+        self._substitutes = frozenset(rulebook.text["substitutes"])
 
     def __call__(self, sentence: str) -> SentenceAnalysis:
         """Analyse one sentence."""
@@ -144,7 +120,7 @@ class SentenceAnalyzer:
         spans = list(doc.spans[MENTIONS])
         decisions = [self._decide(doc, span) for span in spans]
         self._join_alternatives(doc, spans, decisions)
-        _look_back(spans, decisions)
+        _look_back(doc, spans, decisions, self._substitutes)
         if self._asks(doc):
             decisions = [_Decision(NONE, "question", None) for _ in decisions]
         return self._collect(doc, spans, decisions)
@@ -155,32 +131,53 @@ class SentenceAnalyzer:
             "positive" if span.label_ == ANAPHOR else self._mentions.namings[span.label_].assertion
         )
         for cues in self._cues:
-            if span._.get(_extension(cues)):
-                cue = _deciding_cue(doc, span, doc.user_data[_extension(cues)])
-                if base != "negative" or (cue is not None and cue[1] <= span.start):
+            if span._.get(extension(cues)):
+                cue = _deciding_cue(doc, span, doc.user_data[extension(cues)])
+                if base != "negative" or (cue is not None and self._touches(doc, cue, span)):
                     return _combine(base, cues, cue)
         answer = self._anaphora.answer(doc) if span.label_ == ANAPHOR and span.start == 0 else None
         if answer is not None:
             return _Decision(answer, "answered", (span.start, span.end))
         return _Decision(*_UNCUED[base], None)
 
+    def _touches(self, doc: Doc, cue: Range, span: Span) -> bool:
+        """Whether a cue before a normal statement is about it and not about a mention before it."""
+        start, _ = doc.user_data[SUBJECTS].get((span.start, span.end, span.label_), (span.start, 0))
+        between = range(cue[1], min(start, span.start))
+        return cue[1] <= span.start and not any(
+            other.start in between for other in doc.spans[MENTIONS]
+        )
+
     def _join_alternatives(
         self, doc: Doc, spans: Sequence[Span], decisions: list[_Decision]
     ) -> None:
         """Make both sides of "a or b" and "a versus b" uncertain where they would be positive.
 
-        "or" needs a finding on both sides, "versus" on one.
+        "or" needs a finding on both sides, or what is taken for one, "versus" on one.
         """
         for token in doc:
             if token.lower_ not in self._alternatives:
                 continue
             sides = [_neighbours(doc, spans, token.i, before=before) for before in (True, False)]
-            if token.lower_ in self._joiners and [] in sides:
+            if token.lower_ in self._joiners and [] in sides and not self._mimicked(doc, token.i):
                 continue
             for index in chain(*sides):
                 if decisions[index].assertion == "positive" and decisions[index].cue is None:
                     cue = (token.i, token.i + 1)
                     decisions[index] = _Decision("uncertain", "alternative", cue)
+
+    def _mimicked(self, doc: Doc, position: int) -> bool:
+        """Whether what is taken for a finding stands on one side of an "or" in its clause."""
+        clause = doc[position].sent
+        return any(
+            clause.start <= start
+            and end <= clause.end
+            and (
+                0 <= position - end <= _ALTERNATIVE_REACH
+                or 0 < start - position <= _ALTERNATIVE_REACH
+            )
+            for _, start, end in self._mimics(doc)
+        )
 
     def _asks(self, doc: Doc) -> bool:
         return len(doc) > 1 and doc[-1].text == "?" and doc[0].lower_ in self._questions
@@ -200,7 +197,7 @@ class SentenceAnalyzer:
                 )
             else:
                 mentions += self._asserted(doc, span, decision, attributes.of(span))
-        return SentenceAnalysis(tuple(mentions), anaphor)
+        return SentenceAnalysis(tuple(_once(mentions)), anaphor)
 
     def _asserted(
         self, doc: Doc, span: Span, decision: _Decision, attributes: Mapping[str, str]
@@ -212,7 +209,8 @@ class SentenceAnalyzer:
             extent = (min(span.start, subject[0]), max(span.end, subject[1]))
         start, end = _characters(doc, extent) or (0, 0)
         cue = _characters(doc, decision.cue)
-        for finding in naming.findings:
+        unlabeled = naming.assertion == "other" and decision.assertion != "negative"
+        for finding in (OTHER_ABNORMALITY,) if unlabeled else naming.findings:
             yield Asserted(
                 finding,
                 decision.assertion,
@@ -231,17 +229,16 @@ _UNCUED: Final = {
     "uncertain": ("uncertain", "hint"),
     "hint": ("uncertain", "hint"),
     "negative": ("negative", "normal statement"),
+    "other": ("positive", "asserted"),
     "absence": (NONE, "asserted"),
     "ignore": (NONE, "ignored"),
 }
 
 
-def _blank_pipeline(rulebook: Rulebook) -> Language:
-    nlp = spacy.blank(rulebook.lang)
+def _tokenizer(vocab: Vocab, rulebook: Rulebook) -> ReportTokenizer:
     folder = WordFolder(_vocabulary(rulebook), rulebook.words)
     marks, unaccented = rulebook.text["deidentification"], AccentFolder(rulebook.words.accents)
-    nlp.tokenizer = ReportTokenizer(nlp.vocab, folder, marks, unaccented)
-    return nlp
+    return ReportTokenizer(vocab, folder, marks, unaccented)
 
 
 def _vocabulary(rulebook: Rulebook) -> set[str]:
@@ -260,39 +257,6 @@ def _vocabulary(rulebook: Rulebook) -> set[str]:
         phrases += [entry] if isinstance(entry, str) else [p for p in entry if p[:2] != ".."]
     words = " ".join(phrases).replace("|", " ").replace("?", " ").split()
     return {word.lower() for word in words if word.isalpha()}
-
-
-def _extension(cues: CueSet) -> str:
-    return f"cxr_{cues.kind}"
-
-
-def _negex(nlp: Language, cues: CueSet, all_cues: Sequence[CueSet]) -> CueNegex:
-    """The negspacy component of one kind of cue.
-
-    A phrase of another kind that holds one of these cues is pseudo for them: "cannot be excluded"
-    holds "excluded", and only its own kind may read it.
-    """
-    own = [f" {phrase} " for phrase in (*cues.before, *cues.after)]
-    holding = {
-        phrase
-        for other in all_cues
-        if other.kind != cues.kind
-        for phrase in (*other.before, *other.after)
-        if any(cue in f" {phrase} " and cue != f" {phrase} " for cue in own)
-        and not any(f" {phrase} " in cue for cue in own)
-    }
-    terms = {
-        "pseudo_negations": sorted({*cues.pseudo, *holding}),
-        "preceding_negations": list(cues.before),
-        "following_negations": list(cues.after),
-        "termination": [],
-    }
-    name = _extension(cues)
-    negex = CueNegex(nlp, name, terms, extension_name=name, span_keys=[MENTIONS])
-    negex.either = frozenset(
-        tuple(token.lower_ for token in nlp.make_doc(cue)) for cue in cues.either
-    )
-    return negex
 
 
 def _combine(base: str, cues: CueSet, cue: Range | None) -> _Decision:
@@ -316,7 +280,9 @@ def _combine(base: str, cues: CueSet, cue: Range | None) -> _Decision:
     return _Decision(cues.assertion, cues.reason, cue)
 
 
-def _look_back(spans: Sequence[Span], decisions: list[_Decision]) -> None:
+def _look_back(
+    doc: Doc, spans: Sequence[Span], decisions: list[_Decision], substitutes: frozenset[str]
+) -> None:
     """Let "…; this has resolved" decide about the mention before it in the sentence."""
     for index, (span, decision) in enumerate(zip(spans, decisions, strict=True)):
         decided = decision.cue is not None and decision.assertion in ("negative", "uncertain")
@@ -324,7 +290,12 @@ def _look_back(spans: Sequence[Span], decisions: list[_Decision]) -> None:
             continue
         before = [i for i in range(index) if spans[i].label_ != ANAPHOR]
         for i in before:
-            open_ = decisions[i].assertion in ("positive", "uncertain")
+            open_ = decisions[i].assertion in ("positive", "uncertain") or (
+                # "no pneumothorax, but a small one cannot be excluded"
+                decisions[i].assertion == "negative"
+                and decision.assertion == "uncertain"
+                and doc[span.end - 1].lower_ in substitutes
+            )
             if spans[i].start == spans[before[-1]].start and (
                 open_ or decisions[i].reason == "historical"
             ):
@@ -354,6 +325,17 @@ def _neighbours(doc: Doc, spans: Sequence[Span], position: int, *, before: bool)
         if same_clause and span.label_ != ANAPHOR and 0 <= gap <= _ALTERNATIVE_REACH:
             gaps[index] = gap
     return [index for index, gap in gaps.items() if gap == min(gaps.values())]
+
+
+def _once(mentions: Iterable[Asserted]) -> Iterable[Asserted]:
+    """One mention of two rules that find an Other Abnormality in the same words."""
+    seen: set[Range] = set()
+    for mention in mentions:
+        place = (mention.start, mention.end)
+        if mention.finding != OTHER_ABNORMALITY or place not in seen:
+            yield mention
+        if mention.finding == OTHER_ABNORMALITY:
+            seen.add(place)
 
 
 def _characters(doc: Doc, tokens: Range | None) -> Range | None:

@@ -11,7 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cxrlabel.chunks import Chunk, Job, LabelingOptions, as_it_is, in_batches, label_batches
+from cxrlabel.chunks import (
+    Chunk,
+    Job,
+    LabelingOptions,
+    as_it_is,
+    in_batches,
+    label_batches,
+    rare_collections,
+)
 from cxrlabel.cluster import open_cluster
 from cxrlabel.errors import InputError
 from cxrlabel.findings import load_dialect, load_label_set
@@ -161,15 +169,16 @@ def label_files(
     layout = Layout(findings, chosen, chosen.id_name or source.id_column, kept, status)
     layout.check()
     job = Job(labeling, layout, mentions=outputs.mentions is not None)
-    if resume or cluster:
+    with rare_collections():
+        if resume or cluster:
+            made = _record(source, labeling, layout)
+            return _label_in_parts(source, job, made, outputs, resume, cluster, workers, progress)
+        outputs.check(source.paths)
+        drop_work(outputs.work)
         made = _record(source, labeling, layout)
-        return _label_in_parts(source, job, made, outputs, resume, cluster, workers, progress)
-    outputs.check(source.paths)
-    drop_work(outputs.work)
-    made = _record(source, labeling, layout)
-    batches = in_batches(source.rows())
-    chunks = label_batches(batches, job, as_it_is, workers=workers)
-    return _write(chunks, made, layout, outputs, progress)
+        batches = in_batches(source.rows())
+        chunks = label_batches(batches, job, as_it_is, workers=workers)
+        return _write(chunks, made, layout, outputs, progress)
 
 
 def _label_in_parts(
@@ -254,12 +263,12 @@ def _write_rows(
         mentions = stack.enter_context(rows)
     tally = _Tally(StatsCounter(tuple(layout.label_set.columns)))
     for chunk in chunks:
-        labels.write(chunk.labels)
-        if mentions is not None:
-            mentions.write(chunk.mentions)
+        labels.write_columns(chunk.labels)
+        if mentions is not None and chunk.mentions is not None:
+            mentions.write_columns(chunk.mentions.columns())
         tally.add(chunk)
         if progress is not None:
-            progress(len(chunk.labels))
+            progress(chunk.reports)
     return tally
 
 

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import numpy as np
 
 from cxrlabel.checks import one_of
 from cxrlabel.errors import WorkerError
+from cxrlabel.findings import STATES
 from cxrlabel.layout import Layout
+from cxrlabel.mentiontable import MentionCollector, MentionTable
 from cxrlabel.readers import UNDECODABLE, ReportRow
+from cxrlabel.reading import Reading
 from cxrlabel.rulebook import load_rulebook
 from cxrlabel.rulefiles import DEFAULT_LANGUAGE, read_rule_files
 from cxrlabel.sections import check_choices
-from cxrlabel.startup import import_spacy_without_torch
-from cxrlabel.stats import StatsCounter
-from cxrlabel.studies import AGGREGATES, StudyLabels, blank_labels, fill_parents
+from cxrlabel.startup import import_spacy_alone
+from cxrlabel.states import as_codes, fill_parents
+from cxrlabel.stats import StatsCounter, mention_key
+from cxrlabel.studies import AGGREGATES, LABELED, StudyLabels
+from cxrlabel.writers import Column
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cxrlabel.labeler import Labeler, Texts
 
 HIERARCHIES: Final = ("none", "up")
 CHUNK_SIZE: Final = 1000  # reports labeled between two writes
+_COLLECTED_AT: Final = 100_000  # new objects, of which an ordinary chunk has about as many
 AHEAD: Final = 2  # chunks that wait for each worker, so that none idles and memory stays flat
 
 T = TypeVar("T")
@@ -104,8 +116,9 @@ class Chunk:
     """The results of a batch, ready to be written."""
 
     number: int
-    labels: list[tuple[Any, ...]]
-    mentions: list[tuple[Any, ...]]
+    reports: int
+    labels: list[Column]
+    mentions: MentionTable | None  # None where they are not wanted
     counter: StatsCounter
     changed: Counter[str]  # labels that "aggregate" or "hierarchy" made different
 
@@ -119,8 +132,11 @@ class Pending(Protocol[T_co]):
 
 def label_report(report: Texts, labeling: LabelingOptions) -> StudyLabels:
     """Label one report with all options, the hierarchy included."""
-    parents = labeling.parents()
-    return _fill(labeling.labeler().label(report), parents, Counter())
+    result = labeling.labeler().label(report)
+    codes = as_codes([result.labels])
+    fill_parents(codes, list(result.labels), labeling.parents())
+    labels = dict(zip(result.labels, map(STATES.__getitem__, codes[0].tolist()), strict=True))
+    return replace(result, labels=labels)
 
 
 def in_batches(rows: Iterable[ReportRow]) -> Iterator[Batch]:
@@ -194,36 +210,76 @@ class ChunkLabeler:
         self._parents = job.labeling.parents()
         self._layout = job.layout
         self._mentions = job.mentions
+        findings = self._labeler.findings
+        self._counted = [findings.index(name) for name in job.layout.label_set.columns]
 
     def __call__(self, batch: Batch) -> Chunk:
         """Label some rows."""
-        counter = StatsCounter(tuple(self._layout.label_set.columns))
+        rows = batch.rows
+        collector = MentionCollector()
+        readings = [self._read(row) for row in rows]
+        bits = [
+            self._collect(row.study_id, reading, collector)
+            for row, reading in zip(rows, readings, strict=True)
+        ]
+        statuses = [reading.status for reading in readings]
         changed: Counter[str] = Counter()
-        labels: list[tuple[Any, ...]] = []
-        mentions: list[tuple[Any, ...]] = []
-        for row in batch.rows:
-            result = self._result(row, changed)
-            counter.add(result)
-            labels.append(self._layout.row(row.study_id, row.kept, result))
-            if self._mentions:
-                mentions += [(row.study_id, *mention) for mention in result.mentions]
-        return Chunk(batch.number, labels, mentions, counter, changed)
+        labels = self._labels(bits, statuses, changed)
+        table = collector.table()
+        counter = StatsCounter(tuple(self._layout.label_set.columns))
+        counter.add(
+            Counter((reading.status, reading.sections) for reading in readings),
+            labels[[status == LABELED for status in statuses]][:, self._counted],
+            table.counts(mention_key),
+        )
+        cells = self._layout.cells(
+            collector.studies,
+            [row.kept for row in rows],
+            statuses,
+            labels,
+            self._labeler.findings,
+        )
+        return Chunk(
+            batch.number, len(rows), cells, table if self._mentions else None, counter, changed
+        )
 
-    def _result(self, row: ReportRow, changed: Counter[str]) -> StudyLabels:
+    def _read(self, row: ReportRow) -> Reading:
         if row.status == UNDECODABLE:
-            return StudyLabels(UNDECODABLE, blank_labels(self._labeler.findings), (), ())
-        result = self._labeler.label(row.texts)
+            return Reading(UNDECODABLE, (), [], 0)
+        return self._labeler.read(row.texts)
+
+    def _collect(self, study_id: str, reading: Reading, collector: MentionCollector) -> int:
+        """Gather the mentions of a study; returns their bits."""
+        if self._labeler.is_plain(reading):
+            collector.add(study_id, reading.sentences)
+            return reading.bits
+        mentions = self._labeler.conclude(reading).mentions
+        collector.add_mentions(study_id, mentions)
+        return self._labeler.bits.of(mentions)
+
+    def _labels(
+        self, bits: Sequence[int], statuses: Sequence[str], changed: Counter[str]
+    ) -> NDArray[np.uint8]:
+        """[N, F] labels, each an index into `STATES`."""
+        silent = np.array([status != LABELED for status in statuses])
+        labels = self._labeler.bits.labels(bits, silent, self._aggregate)
         if self._aggregate != AGGREGATES[0]:
-            changed["aggregate"] += self._labeler.differs(result)
-        return _fill(result, self._parents, changed)
+            usual = self._labeler.bits.labels(bits, silent, AGGREGATES[0])
+            changed["aggregate"] += int((labels != usual).any(axis=1).sum())
+        if self._parents:
+            changed["hierarchy"] += fill_parents(labels, self._labeler.findings, self._parents)
+        return labels
 
 
-def _fill(result: StudyLabels, parents: Mapping[str, str], changed: Counter[str]) -> StudyLabels:
-    if not parents:
-        return result
-    filled = dict(result.labels)
-    changed["hierarchy"] += fill_parents(filled, parents)
-    return replace(result, labels=filled)
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for cyclic garbage less often: the results of a chunk are many objects without any."""
+    usual = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_AT, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 _worker: ChunkLabeler
@@ -233,7 +289,8 @@ def _start_worker(job: Job) -> None:
     global _worker  # one labeler lives in each worker process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides and says so
     Thread(target=_end_with_parent, daemon=True).start()
-    import_spacy_without_torch()
+    import_spacy_alone()
+    gc.set_threshold(_COLLECTED_AT, *gc.get_threshold()[1:])
     _worker = ChunkLabeler(job)
 
 

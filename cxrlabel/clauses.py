@@ -18,6 +18,7 @@ from cxrlabel.phrases import PhraseFinder
 
 _HARD: Final = frozenset(".;")
 _DASHES: Final = frozenset("-–—")
+_NOUN: Final = 4  # letters at least: "to" in "no moderate to large effusion" is none
 _LOOKAHEAD: Final = 3  # words at the start of a stretch that show what it is
 
 
@@ -78,6 +79,7 @@ class _Sentence:
         self._texts = [token.text for token in doc]
         self._sets = sets
         self._verbs = sets["verbs"] | sets["predicatives"]
+        self._awaiting = sets["articles"] | sets["conjunctions"] | sets["joiners"]
         self._starts: dict[str, set[int]] = {}
         self._cue_ends: dict[int, int] = {}
         self._trailing: dict[int, set[int]] = {}
@@ -95,7 +97,9 @@ class _Sentence:
     def opens_clause(self, index: int, start: int) -> bool:
         """Whether a clause begins at token `index`, the present one having begun at `start`."""
         word, before = self._words[index], self._words[index - 1]
-        if (before in _HARD and not self._abbreviated(index - 1)) or self._runs_on(index):
+        if (before in _HARD and not self._abbreviated(index - 1)) or self._runs_on(index, start):
+            return True
+        if self._denied(start, index) and (self._seen_another(index) or self._sized(index)):
             return True
         if index in self._starts.get("opener", ()):
             return not self._governed(index, start) and not self._inserted(index)
@@ -109,11 +113,45 @@ class _Sentence:
         """Whether the stop at `index` belongs to the word before it: "vs."."""
         return index > 0 and self._words[index - 1] in self._sets["abbreviations"]
 
-    def _runs_on(self, index: int) -> bool:
-        """A capital in the middle of a mixed-case sentence: a full stop is missing."""
+    def _runs_on(self, index: int, start: int) -> bool:
+        """A full stop is missing: a capital, or "…, heart normal the lungs are clear"."""
+        return self._capital(index) or self._restarts(index, start)
+
+    def _capital(self, index: int) -> bool:
+        """Whether a word has a capital in the middle of a mixed-case sentence."""
         text, before = self._texts[index], self._texts[index - 1]
         titled = text[0].isupper() and (text[1:].islower() or len(text) == 1)
-        return titled and before.islower() and text.lower() in self._sets["run_on"]
+        ended = before.islower() and before not in self._awaiting
+        return titled and ended and text.lower() in self._sets["run_on"]
+
+    def _restarts(self, index: int, start: int) -> bool:
+        """A subject and its verb right behind the predicate that completes a statement."""
+        if self._words[index] not in self._sets["determiners"]:
+            return False
+        completed = self._words[index - 1] in self._sets["predicatives"] and index - start > 1
+        if not completed or self._words[start] in self._verbs:
+            return False
+        stretch = self._stretch(index)
+        return any(self._words[i] in self._sets["verbs"] for i in stretch)
+
+    def _seen_another(self, index: int) -> bool:
+        """An article right behind "no x is seen": a full stop is missing."""
+        participle = self._words[index - 1] in self._sets["participles"]
+        return participle and self._words[index] in self._sets["articles"]
+
+    def _sized(self, index: int) -> bool:
+        """A quantity right behind a noun, "no edema small effusion": a full stop is missing."""
+        before = self._words[index - 1]
+        free = self._sets["attributive"] | self._sets["asserting"] | self._sets["articles"]
+        return (
+            self._words[index] in self._sets["quantities"]
+            and len(before) >= _NOUN
+            and before.isalpha()
+            and before not in free | self._sets["joiners"] | self._sets["conjunctions"]
+            and before not in self._sets["enders"] | self._sets["determiners"]
+            and not any(s <= index - 1 < end for s, end in self._cue_ends.items())
+            and self._words[index + 1 : index + 2] not in ([], ["enough"])
+        )
 
     def _governed(self, index: int, start: int) -> bool:
         """Behind "if" or "whether" in the same clause the words "there is" open nothing."""

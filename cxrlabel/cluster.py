@@ -22,7 +22,7 @@ from cxrlabel.errors import InputError, WorkerError
 from cxrlabel.fingerprint import code_hash
 from cxrlabel.parts import Part, pack
 from cxrlabel.rulefiles import read_rule_files
-from cxrlabel.startup import import_spacy_without_torch
+from cxrlabel.startup import import_spacy_alone
 
 LOCAL: Final = "local"
 Client = Any  # distributed.Client, imported where it is used
@@ -77,7 +77,7 @@ def open_cluster(address: str, *, workers: int) -> Iterator[Client]:
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.run(import_spacy_without_torch)
+        client.run(import_spacy_alone)
         yield client
 
 

@@ -34,6 +34,7 @@ from cxrlabel.findings import (
 from cxrlabel.layout import Layout, mention_columns
 from cxrlabel.outline import Outliner, Sentence, sentence_at
 from cxrlabel.rulebook import load_rulebook
+from cxrlabel.states import as_codes
 from cxrlabel.studies import (
     AGGREGATES,
     LABELED,
@@ -105,19 +106,24 @@ def import_annotations(
     known = read_mentions(original, id_name, span_labels(rules)) if original else {}
     layout = Layout(findings, load_dialect("cxr", rules=rules), id_name, (), False)
     layout.check()
-    count = 0
+    results = [reader(task, known.get(task.study_id, ())) for task in done]
     with ExitStack() as stack:
         label_rows = stack.enter_context(open_rows(labels, layout.columns(), force=force))
         if mentions is not None:
             columns = mention_columns(id_name)
             mention_rows = stack.enter_context(open_rows(mentions, columns, force=force))
-        for task in done:
-            result = reader(task, known.get(task.study_id, ()))
-            count += len(result.mentions)
-            label_rows.write([layout.row(task.study_id, (), result)])
-            if mentions is not None:
-                mention_rows.write([(task.study_id, *mention) for mention in result.mentions])
+        ids = [task.study_id for task in done]
+        states = as_codes(result.labels for result in results)
+        statuses = [result.status for result in results]
+        kept = [()] * len(ids)
+        label_rows.write_columns(layout.cells(ids, kept, statuses, states, reader.findings))
+        if mentions is not None:
+            pairs = zip(ids, results, strict=True)
+            mention_rows.write(
+                [(i, *mention) for i, result in pairs for mention in result.mentions]
+            )
     unreviewed = sum(not task.reviewed for task in done)
+    count = sum(len(result.mentions) for result in results)
     return ImportRun(len(done), count, unreviewed, len(tasks) - len(done), outputs)
 
 
@@ -147,8 +153,10 @@ class _Reader:
     def __init__(self, rules: Sequence[Path | str], lang: str, aggregate: str) -> None:
         self._rules = rules
         self._aggregate = aggregate
-        self._findings = [finding.name for finding in load_findings(rules)]
-        self._outliner = Outliner(load_rulebook(rules, lang=lang))
+        self.findings = [finding.name for finding in load_findings(rules)]
+        rulebook = load_rulebook(rules, lang=lang)
+        self._outliner = Outliner(rulebook)
+        self._others_block = rulebook.options["other_abnormalities"] == "block"
 
     def __call__(self, task: Task, original: Iterable[PlacedMention]) -> StudyLabels:
         """Labels from the regions, by the rules that make labels of our own mentions."""
@@ -165,9 +173,14 @@ class _Reader:
 
     def _labels(self, task: Task, mentions: tuple[Mention, ...]) -> StudyLabels:
         if task.status == LABELED or any(m.assertion != NONE for m in mentions):
-            labels = study_labels(mentions, self._findings, aggregate=self._aggregate)
+            labels = study_labels(
+                mentions,
+                self.findings,
+                aggregate=self._aggregate,
+                others_block=self._others_block,
+            )
             return StudyLabels(LABELED, labels, mentions, ())
-        return StudyLabels(task.status, blank_labels(self._findings), mentions, ())
+        return StudyLabels(task.status, blank_labels(self.findings), mentions, ())
 
     def _mention(
         self,

@@ -18,8 +18,9 @@ from cxrlabel.checks import (
     strings,
     tables,
 )
+from cxrlabel.options import named_option
 from cxrlabel.rulefiles import RuleFile, RuleFiles, Table
-from cxrlabel.rulerecords import CUE_ASSERTIONS, CueSet, Section, Words
+from cxrlabel.rulerecords import CUE_ASSERTIONS, CueSet, Option, Section, Words
 
 _CUE_KEYS: Final = {
     "assertion", "option", "reason", "priority", "before", "after", "either", "pseudo", "optional",
@@ -28,7 +29,7 @@ _CUE_KEYS: Final = {
 _PHRASE_KEYS: Final = ("before", "after", "either", "pseudo")
 
 
-def read_cue_sets(files: RuleFiles, options: Mapping[str, str]) -> tuple[CueSet, ...]:
+def read_cue_sets(files: RuleFiles, options: Mapping[str, Option]) -> tuple[CueSet, ...]:
     """All kinds of cues, by priority."""
     shared = _shared_pseudo(files.single("cues/pseudo.toml"))
     sets = [
@@ -64,21 +65,19 @@ def _combined(lists: Sequence[Sequence[str]]) -> list[str]:
     return [" ".join(word.strip() for word in words if word.strip()) for words in product(*lists)]
 
 
-def _cue_set(file: RuleFile, options: Mapping[str, str], shared: Sequence[str]) -> CueSet:
+def _cue_set(file: RuleFile, options: Mapping[str, Option], shared: Sequence[str]) -> CueSet:
     place, table = str(file.path), file.table
     reject_unknown(place, table, _CUE_KEYS)
     either = _listed(place, table, "either")
     before = [*_listed(place, table, "before"), *either]
     after = [*_listed(place, table, "after"), *either]
     for entry in tables(place, table, "optional"):
-        if options[_known_option(place, entry, options)] == string(place, entry, "value"):
+        option, value = named_option(place, entry, options), string(place, entry, "value")
+        one_of(place, "value", value, option.choices)
+        if option.value == value:
             before = [*before, *strings(place, entry, "before", default=[])]
             after = [*after, *strings(place, entry, "after", default=[])]
-    if "option" in table:
-        assertion = options[_known_option(place, table, options)]
-    else:
-        assertion = string(place, table, "assertion")
-    one_of(place, "assertion", assertion, CUE_ASSERTIONS)
+    assertion = _cue_assertion(place, table, options)
     priority = integer(place, table, "priority")
     own = {*before, *after}
     pseudo = tuple(p for p in (*_listed(place, table, "pseudo"), *shared) if p not in own)
@@ -94,10 +93,16 @@ def _cue_set(file: RuleFile, options: Mapping[str, str], shared: Sequence[str]) 
     )
 
 
-def _known_option(place: str, table: Table, options: Mapping[str, str]) -> str:
-    name = string(place, table, "option")
-    one_of(place, "option", name, tuple(options))
-    return name
+def _cue_assertion(place: str, table: Table, options: Mapping[str, Option]) -> str:
+    """What the cues make of a mention: `assertion`, or the value of an option."""
+    if "option" not in table:
+        assertion = string(place, table, "assertion")
+        one_of(place, "assertion", assertion, CUE_ASSERTIONS)
+        return assertion
+    option = named_option(place, table, options)
+    for choice in option.choices:
+        one_of(f"{place}: option {option.name!r}", "choices", choice, CUE_ASSERTIONS)
+    return option.value
 
 
 def read_sections(file: RuleFile) -> Iterator[Section]:

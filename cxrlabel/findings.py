@@ -27,6 +27,7 @@ STATES: Final = (POSITIVE, UNCERTAIN, NEGATIVE, BLANK)
 CODES: Final[Mapping[str, str]] = {POSITIVE: "1.0", NEGATIVE: "0.0", UNCERTAIN: "-1.0", BLANK: ""}
 
 NO_FINDING: Final = "No Finding"
+SUPPORT_DEVICES: Final = "Support Devices"  # does not block No Finding
 OTHER_ABNORMALITY: Final = "Other Abnormality"  # blocks No Finding, never a label of its own
 
 

@@ -23,6 +23,7 @@ from cxrlabel.folders import hash_report_folder, open_report_file, open_report_f
 _LINE_KINDS: Final = (".csv", ".tsv", ".jsonl", ".txt", ".xml")  # also as .gz
 _JSON_SAMPLE: Final = 1_000  # lines whose keys are the columns of a jsonl file
 _BATCH: Final = 4_096  # parquet rows in memory
+_BUFFER: Final = 1 << 20  # bytes of a parquet column that are read at a time
 
 
 def open_table(path: Path, *, names: Collection[str] = ()) -> InputTable:
@@ -126,8 +127,10 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[Row]:
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH, columns=list(dict.fromkeys(names))):
+        # pre_buffer would keep the bytes of every row group until the file is closed
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
+            wanted = list(dict.fromkeys(names))
+            for batch in file.iter_batches(_BATCH, columns=wanted, use_threads=False):
                 columns = [_values(batch.column(name)) for name in names]
                 for cells in zip(*columns, strict=True):
                     number += 1

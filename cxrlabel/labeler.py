@@ -7,17 +7,18 @@ looked up (two thirds of the sentences of a hospital's reports are exact repeats
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cxrlabel.assertions import Anaphor, Asserted, SentenceAnalysis, SentenceAnalyzer
-from cxrlabel.findings import load_findings
+from cxrlabel.assertions import Anaphor, Asserted, SentenceAnalyzer
+from cxrlabel.findings import OTHER_ABNORMALITY, load_findings
 from cxrlabel.outline import Outliner
+from cxrlabel.reading import Answer, Reading, Said
 from cxrlabel.rulebook import load_rulebook
 from cxrlabel.rulefiles import DEFAULT_LANGUAGE
 from cxrlabel.rulerecords import Rulebook
 from cxrlabel.sections import BODY, check_choices
+from cxrlabel.states import FindingBits
 from cxrlabel.studies import (
     EMPTY,
     LABELED,
@@ -40,18 +41,6 @@ _CACHED_CHARACTERS: Final = 20_000_000
 Texts = str | Sequence[tuple[str, str]]  # a report, or its (section name, text) pairs
 
 
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    """A sentence in its place."""
-
-    text: str  # the whole text that the offsets refer to
-    start: int
-    end: int
-    section: str
-    index: int
-    labels: bool  # whether its section makes labels
-
-
 class Labeler:
     """Labels reports by the rules.
 
@@ -70,10 +59,18 @@ class Labeler:
         self.rulebook = rulebook
         self.findings = tuple(findings)
         self._aggregate = aggregate
+        self._others_block = rulebook.options["other_abnormalities"] == "block"
+        self.bits = FindingBits(findings, _named(rulebook), others_block=self._others_block)
         self._analyze = SentenceAnalyzer(rulebook)
         self._outline = Outliner(rulebook, sections=sections)
         self._ranks = {section.name: section.rank for section in (BODY, *rulebook.sections)}
-        self._known: dict[str, SentenceAnalysis] = {}
+        # behind the bits of the findings: whether sections of a rank name one, and the anaphora
+        flags = sorted(set(self._ranks.values()))
+        self._ranked = {
+            name: 1 << 8 * self.bits.width + flags.index(rank) for name, rank in self._ranks.items()
+        }
+        self._answers = 1 << 8 * self.bits.width + len(flags)
+        self._known: dict[bool, dict[str, Said]] = {True: {}, False: {}}
         self._characters = 0  # of the sentences that are known
 
     @classmethod
@@ -111,81 +108,109 @@ class Labeler:
         Args:
             report: the text, or (section name, text) pairs where a table has section columns.
         """
-        texts = [("", report)] if isinstance(report, str) else list(report)
-        size = sum(len(text) for _, text in texts)
-        if size > MAX_CHARACTERS:
-            return self._blank(TOO_LONG)
+        return self.conclude(self.read(report))
+
+    def read(self, report: Texts) -> Reading:
+        """Read one report; `label` is this and `conclude`."""
+        texts = [("", report)] if isinstance(report, str) else report
+        if sum(len(text) for _, text in texts) > MAX_CHARACTERS:
+            return Reading(TOO_LONG, (), [], 0)
         if not any(text.strip() for _, text in texts):
-            return self._blank(EMPTY)
+            return Reading(EMPTY, (), [], 0)
         sections: list[str] = []
-        sentences = [
-            _Sentence(texts[s.text][1], s.start, s.end, s.section, index, s.labels)
-            for index, s in enumerate(self._outline(texts, sections))
-        ]
-        mentions = correct(self._mentions(sentences), self._ranks)
-        if not any(sentence.labels for sentence in sentences):
+        sentences: list[tuple[Said, str, int]] = []
+        bits = 0
+        status = NO_SECTION
+        for stretch in self._outline.stretches(texts):
+            section = stretch.section
+            sections.append(section)
+            text = texts[stretch.text][1]
+            known = self._known[stretch.labels]
+            said_here = 0
+            for start, end in stretch.sentences:
+                sentence = text[start:end]
+                said = known.get(sentence) or self._learn(sentence, labels=stretch.labels)
+                sentences.append((said, section, start))
+                said_here |= said.bits
+            if said_here:
+                bits |= said_here | self._ranked[section]
+            if stretch.labels and stretch.sentences:
+                status = LABELED
+        return Reading(status, tuple(sections), sentences, bits)
+
+    def is_plain(self, reading: Reading) -> bool:
+        """Whether its sentences stand for themselves.
+
+        They do where none answers for one before it and no section corrects another: then the
+        bits of the reading are those of its mentions.
+        """
+        flags = reading.bits >> 8 * self.bits.width
+        return flags & (flags - 1) == 0  # an answer comes with the rank of its section
+
+    def conclude(self, reading: Reading) -> StudyLabels:
+        """The labels of a report that has been read, with their evidence."""
+        mentions = tuple(correct(_placed(reading.sentences), self._ranks))
+        if reading.status != LABELED:
             labels = blank_labels(self.findings)
-            return StudyLabels(NO_SECTION, labels, tuple(mentions), tuple(sections))
-        labels = study_labels(mentions, self.findings, aggregate=self._aggregate)
-        return StudyLabels(LABELED, labels, tuple(mentions), tuple(sections))
+        else:
+            labels = study_labels(
+                mentions,
+                self.findings,
+                aggregate=self._aggregate,
+                others_block=self._others_block,
+            )
+        return StudyLabels(reading.status, labels, mentions, reading.sections)
 
     def label_many(self, reports: Iterable[Texts]) -> Iterator[StudyLabels]:
         """Label a stream of reports, one result for each, in order."""
         return map(self.label, reports)
 
-    def differs(self, result: StudyLabels) -> bool:
-        """Whether the default order of states would have given other labels than this one."""
-        if result.status != LABELED:
-            return False
-        return study_labels(result.mentions, self.findings) != result.labels
-
-    def _blank(self, status: str) -> StudyLabels:
-        return StudyLabels(status, blank_labels(self.findings), (), ())
-
-    def _mentions(self, sentences: Iterable[_Sentence]) -> list[Mention]:
-        mentions: list[Mention] = []
-        before = 0  # where the mentions of the sentence before begin
-        for sentence in sentences:
-            analysis = self._analysis(sentence.text[sentence.start : sentence.end])
-            if analysis.anaphor is not None and sentence.labels:
-                _look_back(mentions, before, analysis.anaphor, sentence)
-            if analysis.mentions:
-                before = len(mentions)
-                mentions += [_mention(asserted, sentence) for asserted in analysis.mentions]
-        return mentions
-
-    def _analysis(self, sentence: str) -> SentenceAnalysis:
-        analysis = self._known.get(sentence)
-        if analysis is None:
-            if len(self._known) >= _CACHED_SENTENCES or self._characters >= _CACHED_CHARACTERS:
-                self._forget()
-            self._characters += len(sentence)
-            analysis = self._known[sentence] = self._analyze(sentence)
-        return analysis
+    def _learn(self, sentence: str, *, labels: bool) -> Said:
+        """Analyse a sentence that is not known."""
+        known = sum(map(len, self._known.values()))
+        if known >= _CACHED_SENTENCES or self._characters >= _CACHED_CHARACTERS:
+            self._forget()
+        self._characters += len(sentence)
+        analysis = self._analyze(sentence)
+        mentions = tuple(_mention(m, sentence, labels=labels) for m in analysis.mentions)
+        bits = self.bits.of(mentions)
+        answer = _answer(analysis.anaphor, sentence) if labels else None
+        if answer is not None:
+            bits |= self._answers
+        said = self._known[labels][sentence] = Said(mentions, bits, answer)
+        return said
 
     def _forget(self) -> None:
         """Start anew with no sentence known; the analyzer too, as spaCy keeps every word it saw."""
-        self._known.clear()
+        for known in self._known.values():
+            known.clear()
         self._characters = 0
         self._analyze = SentenceAnalyzer(self.rulebook)
 
 
-def _mention(asserted: Asserted, sentence: _Sentence) -> Mention:
-    start, end = sentence.start + asserted.start, sentence.start + asserted.end
+def _named(rulebook: Rulebook) -> list[str]:
+    """All that mentions may name."""
+    rules = [name for rule in rulebook.rules() for name in rule.findings]
+    parts = [name for part in rulebook.anatomy() for name in part.findings]
+    return list(dict.fromkeys([OTHER_ABNORMALITY, *rules, *parts]))
+
+
+def _mention(asserted: Asserted, sentence: str, *, labels: bool) -> Mention:
+    """A mention whose place is its sentence's start."""
     cue = asserted.cue
     return Mention(
         finding=asserted.finding,
-        assertion=asserted.assertion if sentence.labels else NONE,
-        reason=asserted.reason if sentence.labels else "section",
-        section=sentence.section,
-        sentence=sentence.index,
-        start=start,
-        end=end,
-        text=sentence.text[start:end],
+        assertion=asserted.assertion if labels else NONE,
+        reason=asserted.reason if labels else "section",
+        section="",
+        sentence=0,
+        start=asserted.start,
+        end=asserted.end,
+        text=sentence[asserted.start : asserted.end],
         rule=asserted.rule,
-        cue=sentence.text[sentence.start + cue[0] : sentence.start + cue[1]] if cue else "",
-        cue_start=sentence.start + cue[0] if cue else None,
-        cue_end=sentence.start + cue[1] if cue else None,
+        cue=sentence[cue[0] : cue[1]] if cue else "",
+        cue_start=cue[0] if cue else None,
+        cue_end=cue[1] if cue else None,
         laterality=asserted.laterality,
         severity=asserted.severity,
         temporality=asserted.temporality,
@@ -193,10 +218,49 @@ def _mention(asserted: Asserted, sentence: _Sentence) -> Mention:
     )
 
 
-def _look_back(mentions: list[Mention], before: int, anaphor: Anaphor, sentence: _Sentence) -> None:
+def _answer(anaphor: Anaphor | None, sentence: str) -> Answer | None:
+    if anaphor is None or anaphor.assertion == NONE:
+        return None
+    cue = anaphor.cue
+    if cue is None:
+        says_nothing = anaphor.assertion == "positive"
+        return None if says_nothing else Answer(anaphor.assertion, anaphor.reason, "", None, None)
+    return Answer(anaphor.assertion, anaphor.reason, sentence[cue[0] : cue[1]], *cue)
+
+
+def _placed(sentences: Iterable[tuple[Said, str, int]]) -> list[Mention]:
+    """The mentions of a report in their places."""
+    mentions: list[Mention] = []
+    before = 0  # where the mentions of the sentence before begin
+    for index, (said, section, start) in enumerate(sentences):
+        if said.answer is not None:
+            _look_back(mentions, before, said.answer, index, section, start)
+        if said.mentions:
+            before = len(mentions)
+            mentions += [_at(mention, section, index, start) for mention in said.mentions]
+    return mentions
+
+
+def _at(mention: Mention, section: str, sentence: int, start: int) -> Mention:
+    """A mention where its sentence stands."""
+    return mention._replace(
+        section=section,
+        sentence=sentence,
+        start=start + mention.start,
+        end=start + mention.end,
+        cue_start=_shifted(mention.cue_start, start),
+        cue_end=_shifted(mention.cue_end, start),
+    )
+
+
+def _shifted(offset: int | None, start: int) -> int | None:
+    return None if offset is None else start + offset
+
+
+def _look_back(
+    mentions: list[Mention], before: int, answer: Answer, sentence: int, section: str, start: int
+) -> None:
     """Let "It has resolved." decide about what the sentence before named last."""
-    if anaphor.assertion == NONE or (anaphor.assertion == "positive" and not anaphor.cue):
-        return
     open_ = [
         index
         for index in range(before, len(mentions))
@@ -206,15 +270,14 @@ def _look_back(mentions: list[Mention], before: int, anaphor: Anaphor, sentence:
     if not open_:
         return
     last = mentions[open_[-1]]
-    if last.sentence != sentence.index - 1 or last.section != sentence.section:
+    if last.sentence != sentence - 1 or last.section != section:
         return
-    cue = anaphor.cue
     for index in open_:
         if mentions[index].start == last.start:
             mentions[index] = mentions[index]._replace(
-                assertion=anaphor.assertion,
-                reason=anaphor.reason,
-                cue=sentence.text[sentence.start + cue[0] : sentence.start + cue[1]] if cue else "",
-                cue_start=sentence.start + cue[0] if cue else None,
-                cue_end=sentence.start + cue[1] if cue else None,
+                assertion=answer.assertion,
+                reason=answer.reason,
+                cue=answer.cue,
+                cue_start=_shifted(answer.cue_start, start),
+                cue_end=_shifted(answer.cue_end, start),
             )

@@ -6,14 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cxrlabel.errors import InputError
-from cxrlabel.findings import CODES, NO_FINDING, POSITIVE, Dialect, LabelSet
-from cxrlabel.studies import Mention, StudyLabels
+from cxrlabel.findings import CODES, NO_FINDING, POSITIVE, STATES, Dialect, LabelSet
+from cxrlabel.studies import Mention
+from cxrlabel.writers import Coded, Column
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _INTEGERS: Final = frozenset({"sentence", "start", "end", "cue_start", "cue_end"})
-_NUMBERS: Final = {state: float(code) if code else None for state, code in CODES.items()}
+_NUMBERS: Final = [float(CODES[state]) if CODES[state] else None for state in STATES]
 
 
 @dataclass(frozen=True)
@@ -60,25 +65,44 @@ class Layout:
                 "of id, kept columns and findings"
             )
 
-    def row(self, study_id: str, kept: Sequence[str], result: StudyLabels) -> tuple[Any, ...]:
-        """The cells of one study."""
-        states = [result.labels[name] for name in self.finding_columns]
-        cells: list[Any] = [_NUMBERS[state] for state in states]
+    def cells(
+        self,
+        ids: list[str],
+        kept: Sequence[Sequence[str]],
+        statuses: Sequence[str],
+        labels: NDArray[np.uint8],
+        findings: Sequence[str],
+    ) -> list[Column]:
+        """The columns of some studies.
+
+        Args:
+            ids: N of them.
+            kept: for each study the cells of `keep`.
+            statuses: one for each.
+            labels: [N, F], each an index into `STATES`.
+            findings: the names of the labels' columns.
+        """
+        by_name = dict(zip(findings, labels.T, strict=True))
+        columns = [list(column) for column in zip(*kept, strict=True)] or [[] for _ in self.keep]
+        columns.insert(len(self.dialect.keep), ids)
         if self.dialect.form == "string":
-            cells = [self._positives(states, result)]
-        needed = len(self.dialect.keep)
-        status = [result.status] if self.status else []
-        return (*kept[:needed], study_id, *kept[needed:], *cells, *status)
+            found = zip(*(by_name[name].tolist() for name in self.finding_columns), strict=True)
+            healthy = by_name[NO_FINDING].tolist()
+            cells = [self._positives(*pair) for pair in zip(found, healthy, strict=True)]
+            return [*columns, cells, *([list(statuses)] if self.status else [])]
+        coded = [Coded(_NUMBERS, by_name[name]) for name in self.finding_columns]
+        return [*columns, *coded, *([list(statuses)] if self.status else [])]
 
     def _titles(self) -> list[str]:
         return list(self.finding_columns.values())
 
-    def _positives(self, states: Sequence[str], result: StudyLabels) -> str:
+    def _positives(self, codes: Sequence[int], healthy: int) -> str:
         """The cell of the NIH layout: positive names joined by "|", or "No Finding"."""
-        found = [n for n, state in zip(self._titles(), states, strict=True) if state == POSITIVE]
+        positive = STATES.index(POSITIVE)
+        found = [n for n, code in zip(self._titles(), codes, strict=True) if code == positive]
         if found:
             return "|".join(found)
-        return NO_FINDING if result.labels.get(NO_FINDING) == POSITIVE else ""
+        return NO_FINDING if healthy == positive else ""
 
 
 def mention_columns(id_name: str) -> dict[str, type]:

@@ -48,7 +48,9 @@ class MentionFinder:
         self._exclusions = PhraseFinder(
             nlp, {name: entry.exclusions for name, entry in rulebook.findings.items()}
         )
-        self._statements = StatementFinder(nlp, anatomy, rulebook.clauses)
+        self._statements = StatementFinder(
+            nlp, anatomy, rulebook.clauses, denials=rulebook.denials()
+        )
         self._owner = _owners(rulebook)
 
     def __call__(self, doc: Doc) -> Doc:

@@ -6,7 +6,7 @@ The labeler reads it, and so does a step that knows where a mention stands witho
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cxrlabel.accents import AccentFolder
@@ -25,6 +25,16 @@ class Sentence:
     labels: bool  # whether its section makes labels
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The sentences under one heading."""
+
+    text: int  # index of the text that the offsets refer to
+    section: str
+    labels: bool  # whether the section makes labels
+    sentences: list[tuple[int, int]]  # (start, end)
+
+
 class Outliner:
     """Makes outlines by the rules of one language."""
 
@@ -34,28 +44,27 @@ class Outliner:
         self._split_sentences = SentenceSplitter(rulebook.text, unaccented)
         self._labeling = frozenset(sections)
 
-    def __call__(
-        self, texts: Sequence[tuple[str, str]], found: list[str] | None = None
-    ) -> list[Sentence]:
-        """The sentences of a report in order.
+    def __call__(self, texts: Sequence[tuple[str, str]]) -> list[Sentence]:
+        """The sentences of a report in order; `texts` as in `stretches`."""
+        return [
+            Sentence(stretch.text, start, end, stretch.section, stretch.labels)
+            for stretch in self.stretches(texts)
+            for start, end in stretch.sentences
+        ]
+
+    def stretches(self, texts: Sequence[tuple[str, str]]) -> Iterator[Stretch]:
+        """The sections of a report in order, with their sentences.
 
         Args:
             texts: (section, text) pairs; the section is "" for a whole report.
-            found: the names of the sections found are added to it, in order.
         """
-        outline: list[Sentence] = []
         for index, (column, text) in enumerate(texts):
             default = self._split_sections.section(column) if column else BODY
             for part in self._split_sections(text, default):
                 section = part.section
-                if found is not None:
-                    found.append(section.name)
                 labels = section.name in self._labeling if self._labeling else section.labels
-                outline += [
-                    Sentence(index, start, end, section.name, labels)
-                    for start, end in self._split_sentences(text, part.start, part.end)
-                ]
-        return outline
+                sentences = self._split_sentences(text, part.start, part.end)
+                yield Stretch(index, section.name, labels, sentences)
 
 
 def sentence_at(outline: Sequence[Sentence], text: int, start: int) -> int | None:

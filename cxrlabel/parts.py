@@ -10,11 +10,16 @@ import gzip
 import json
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from cxrlabel.chunks import Chunk
+from cxrlabel.mentiontable import MentionTable
 from cxrlabel.stats import StatsCounter
+from cxrlabel.writers import Coded, Column, cells_of
 
 _LEVEL: Final = 1  # of gzip: parts are read once and removed
 
@@ -30,15 +35,17 @@ class Part:
 
 def pack(chunk: Chunk) -> Part:
     """A chunk as bytes; equal chunks give equal bytes."""
+    mentions = chunk.mentions
     content = {
-        "labels": chunk.labels,
-        "mentions": chunk.mentions,
+        "reports": chunk.reports,
+        "labels": [_packed(column) for column in chunk.labels],
+        "mentions": None if mentions is None else _packed_table(mentions),
         "findings": chunk.counter.findings,
         "counts": chunk.counter.to_lists(),
         "changed": chunk.changed,
     }
     packed = gzip.compress(json.dumps(content).encode("ascii"), _LEVEL, mtime=0)
-    return Part(chunk.number, len(chunk.labels), packed)
+    return Part(chunk.number, chunk.reports, packed)
 
 
 def unpack(number: int, content: bytes) -> Chunk:
@@ -51,10 +58,35 @@ def unpack(number: int, content: bytes) -> Chunk:
         parsed = json.loads(gzip.decompress(content))
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError("not a whole part") from error
+    labels = [_unpacked(column) for column in parsed["labels"]]
+    mentions = parsed["mentions"]
     return Chunk(
         number,
-        list(map(tuple, parsed["labels"])),
-        list(map(tuple, parsed["mentions"])),
+        parsed["reports"],
+        labels,
+        None if mentions is None else _unpacked_table(mentions),
         StatsCounter.from_lists(parsed["findings"], parsed["counts"]),
         Counter(parsed["changed"]),
     )
+
+
+def _packed(column: Column) -> Any:
+    if isinstance(column, Coded):
+        return {"values": column.values, "codes": column.codes.tolist()}
+    return cells_of(column)
+
+
+def _unpacked(content: Any) -> Column:
+    if isinstance(content, dict):
+        return Coded(content["values"], np.array(content["codes"], np.int64))
+    cells: list[Any] = content
+    return cells
+
+
+def _packed_table(table: MentionTable) -> list[Any]:
+    return [table.studies, table.distinct, table.sections, table.places.tolist()]
+
+
+def _unpacked_table(content: Sequence[Any]) -> MentionTable:
+    studies, distinct, sections, places = content
+    return MentionTable(studies, distinct, sections, np.array(places, np.int64))

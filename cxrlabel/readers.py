@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cxrlabel.columns import ROW_NUMBER, ReportColumns, choose_columns
 from cxrlabel.errors import InputError
@@ -28,8 +28,7 @@ _MISSING_LENGTH: Final = 8  # longer cells are not compared
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRow:
+class ReportRow(NamedTuple):
     """One report as it came, with its id."""
 
     study_id: str  # as it came, "007" stays "007"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cxrlabel.accents import AccentFolder
 from cxrlabel.checks import (
@@ -27,6 +27,7 @@ from cxrlabel.checks import (
 from cxrlabel.cuefiles import read_cue_sets, read_lists, read_sections, read_words
 from cxrlabel.errors import InputError
 from cxrlabel.findings import OTHER_ABNORMALITY, STATES, load_findings, require
+from cxrlabel.options import choose, decided_assertion, holds, load_options
 from cxrlabel.rulefiles import DEFAULT_LANGUAGE, RuleFile, RuleFiles, Table, read_rule_files
 from cxrlabel.rulerecords import (
     RULE_ASSERTIONS,
@@ -42,12 +43,15 @@ from cxrlabel.rulerecords import (
 CLAUSE_LISTS: Final = (
     "openers", "subordinators", "verbs", "predicatives", "joiners", "alternatives", "conjunctions",
     "determiners", "enders", "ender_exceptions", "adjoining", "asserting", "attributive",
-    "continuing", "run_on", "former", "articles", "accompanying",
+    "continuing", "run_on", "former", "articles", "accompanying", "mimics", "quantities",
+    "participles",
 )  # fmt: skip
 TEXT_LISTS: Final = (
     "deidentification", "abbreviations", "numbering", "unfinished", "unbegun", "questions",
-    "anaphora", "denying", "confirming", "answers_alone",
+    "anaphora", "denying", "confirming", "answers_alone", "substitutes",
 )  # fmt: skip
+
+_Lists = Mapping[str, tuple[Phrase, ...]]  # name -> phrases of predicates.toml or phrases.toml
 
 
 def load_rulebook(
@@ -75,52 +79,28 @@ def _load_rulebook(
     rules: tuple[Path, ...], chosen: tuple[tuple[str, str], ...], lang: str
 ) -> Rulebook:
     files = read_rule_files(rules, lang=lang)
-    values = _choose(load_options(rules), dict(chosen))
-    predicates = _predicates(files.single("predicates.toml"))
-    readers = [_FindingReader(file, rules, predicates, values) for file in files.folder("findings")]
+    options = choose(load_options(rules), dict(chosen))
+    predicates = _lists(files.single("predicates.toml"))
+    shared = _lists(files.files["phrases.toml"]) if "phrases.toml" in files.files else {}
+    readers = [
+        _FindingReader(file, rules, predicates, shared, options)
+        for file in files.folder("findings")
+    ]
     by_name = {reader.finding: reader.read() for reader in readers}
     order = [f.name for f in load_findings(rules)]
     words = _words(files, by_name.values())
     return Rulebook(
         lang=lang,
         findings={name: by_name[name] for name in order if name in by_name},
-        cues=read_cue_sets(files, values),
+        cues=read_cue_sets(files, options),
         sections=tuple(read_sections(files.single("sections.toml"))),
         words=words,
         clauses=_unaccented(read_lists(files.single("clauses.toml"), CLAUSE_LISTS), words),
         attributes={file.stem: string_lists(file) for file in files.folder("attributes")},
         text=_unaccented(read_lists(files.single("text.toml"), TEXT_LISTS), words),
-        options=values,
+        options={name: option.value for name, option in options.items()},
         hash=files.hash,
     )
-
-
-def load_options(rules: Sequence[Path | str] = ()) -> Mapping[str, Option]:
-    """The named conventions with their defaults and choices."""
-    file = read_rule_files(rules).single("options.toml")
-    return {name: _option(file, name, table) for name, table in file.table.items()}
-
-
-def _option(file: RuleFile, name: str, table: Any) -> Option:
-    place = f"{file.path}: option {name!r}"
-    choices = tuple(strings(place, table, "choices"))
-    option = Option(name, string(place, table, "default"), choices, string(place, table, "about"))
-    if option.default not in choices:
-        raise InputError(f"{place}: default {option.default!r} is not among {', '.join(choices)}")
-    return option
-
-
-def _choose(known: Mapping[str, Option], chosen: Mapping[str, str]) -> dict[str, str]:
-    values = {name: option.default for name, option in known.items()}
-    for name, value in chosen.items():
-        if name not in known:
-            raise InputError(f"--option: unknown option {name!r}; known: {', '.join(known)}")
-        if value not in known[name].choices:
-            raise InputError(
-                f"--option: {name}={value!r}; expected one of {', '.join(known[name].choices)}"
-            )
-        values[name] = value
-    return values
 
 
 class _FindingReader:
@@ -130,13 +110,19 @@ class _FindingReader:
         "name", "aliases", "source", "exclusions", "misspellings", "rules", "blockers", "anatomy",
         "examples",
     }  # fmt: skip
+    _RULE_KEYS: Final = {"id", "when", "phrases", "patterns", "option", "assertion", "also"}
+    _ANATOMY_KEYS: Final = {
+        "id", "when", "terms", "abnormal", "uncertain", "normal", "disputed", "option", "assertion",
+        "also",
+    }  # fmt: skip
 
     def __init__(
         self,
         file: RuleFile,
         rules: Sequence[Path],
-        predicates: Mapping[str, tuple[Phrase, ...]],
-        options: Mapping[str, str],
+        predicates: _Lists,
+        shared: _Lists,
+        options: Mapping[str, Option],
     ) -> None:
         self.file = file
         self.finding = require(
@@ -144,6 +130,7 @@ class _FindingReader:
         )
         self._rules = rules
         self._predicates = predicates
+        self._phrases = shared
         self._options = options
         self._ids: set[str] = set()
 
@@ -154,13 +141,14 @@ class _FindingReader:
         rules += [
             self._rule(entry, OTHER_ABNORMALITY) for entry in tables(place, table, "blockers")
         ]
+        anatomy = [self._anatomy(entry) for entry in tables(place, table, "anatomy")]
         return FindingRules(
             finding=self.finding,
             path=self.file.path,
             source=string(place, table, "source"),
             exclusions=phrases(place, table, "exclusions", default=()),
             rules=tuple(rule for rule in rules if rule is not None),
-            anatomy=tuple(self._anatomy(entry) for entry in tables(place, table, "anatomy")),
+            anatomy=tuple(part for part in anatomy if part is not None),
             misspellings=string_map(place, table, "misspellings"),
             examples=tuple(self._examples(tables(place, table, "examples"))),
         )
@@ -168,43 +156,51 @@ class _FindingReader:
     def _rule(self, entry: Table, finding: str) -> Rule | None:
         """One rule; None where an option of `when` has another value."""
         place = self._place(entry)
-        reject_unknown(place, entry, {"id", "when", "phrases", "patterns", "assertion", "also"})
+        reject_unknown(place, entry, self._RULE_KEYS)
         named = (
-            *phrases(place, entry, "phrases", default=()),
+            *self._listed(place, entry, "phrases", self._phrases),
             *phrases(place, entry, "patterns", default=()),
         )
         if not named:
             raise InputError(f"{place}: no 'phrases' and no 'patterns'; expected at least one")
-        assertion = entry.get("assertion", "positive")
-        one_of(place, "assertion", assertion, RULE_ASSERTIONS)
+        assertion = self._assertion(place, entry)
         rule = Rule(self._id(entry), self._targets(place, entry, finding), named, assertion)
-        wanted = string_map(place, entry, "when")
-        for option in wanted:
-            one_of(place, "when", option, tuple(self._options))
-        return rule if wanted.items() <= self._options.items() else None
+        return rule if holds(place, entry, self._options) else None
 
-    def _anatomy(self, entry: Table) -> Anatomy:
+    def _assertion(self, place: str, entry: Table) -> str:
+        if "option" in entry:
+            return decided_assertion(place, entry, self._options, RULE_ASSERTIONS)
+        assertion: str = entry.get("assertion", "positive")
+        one_of(place, "assertion", assertion, RULE_ASSERTIONS)
+        return assertion
+
+    def _anatomy(self, entry: Table) -> Anatomy | None:
+        """One kind of statement; None where an option of `when` has another value."""
         place = self._place(entry)
-        reject_unknown(place, entry, {"id", "terms", "abnormal", "uncertain", "normal", "also"})
+        reject_unknown(place, entry, self._ANATOMY_KEYS)
         keys = {"abnormal": "positive", "uncertain": "uncertain", "normal": "negative"}
-        found = {
-            assertion: self._expand(place, key, phrases(place, entry, key, default=()))
-            for key, assertion in keys.items()
-        }
+        if {"option", "assertion", "disputed"} & set(entry):
+            phrases(place, entry, "disputed")  # they need each other
+            keys["disputed"] = decided_assertion(place, entry, self._options, RULE_ASSERTIONS)
+        found: dict[str, tuple[Phrase, ...]] = {}
+        for key, assertion in keys.items():
+            more = self._listed(place, entry, key, self._predicates)
+            found[assertion] = (*found.get(assertion, ()), *more)
         finding = OTHER_ABNORMALITY if "blockers" in self.file.table else self.finding
         terms = phrases(place, entry, "terms")
-        return Anatomy(self._id(entry), self._targets(place, entry, finding), terms, found)
+        part = Anatomy(self._id(entry), self._targets(place, entry, finding), terms, found)
+        return part if holds(place, entry, self._options) else None
 
-    def _expand(self, place: str, key: str, listed: tuple[Phrase, ...]) -> tuple[Phrase, ...]:
+    def _listed(self, place: str, entry: Table, key: str, shared: _Lists) -> tuple[Phrase, ...]:
+        """The phrases of a key, with the shared lists that "@name" stands for."""
         expanded: list[Phrase] = []
-        for phrase in listed:
+        for phrase in phrases(place, entry, key, default=()):
             if isinstance(phrase, str) and phrase.startswith("@"):
-                if phrase[1:] not in self._predicates:
-                    known = ", ".join(self._predicates)
+                if phrase[1:] not in shared:
                     raise InputError(
-                        f"{place}: key {key!r}: unknown set {phrase!r}; known: {known}"
+                        f"{place}: key {key!r}: unknown set {phrase!r}; known: {', '.join(shared)}"
                     )
-                expanded.extend(self._predicates[phrase[1:]])
+                expanded.extend(shared[phrase[1:]])
             else:
                 expanded.append(phrase)
         return tuple(expanded)
@@ -228,12 +224,26 @@ class _FindingReader:
         return f"{self.file.stem}/{name}"
 
     def _targets(self, place: str, entry: Table, finding: str) -> tuple[str, ...]:
-        also = strings(place, entry, "also", default=[])
-        where = f"{place}: key 'also'"
-        return (finding, *(require(name, place=where, rules=self._rules) for name in also))
+        """The rule's own finding and those of `also`, some of them only where an option says so."""
+        listed = entry.get("also", [])
+        if not isinstance(listed, list):
+            raise InputError(f"{place}: key 'also': expected a list of strings, found {listed!r}")
+        names = strings(place, {"also": [n for n in listed if not isinstance(n, dict)]}, "also")
+        targets = [finding, *self._known(place, names)]
+        for item in listed:
+            if isinstance(item, dict):
+                where = f"{place}: key 'also'"
+                reject_unknown(where, item, {"findings", "when"})
+                optional = self._known(place, strings(where, item, "findings"))
+                targets += optional if holds(where, item, self._options) else []
+        return tuple(targets)
+
+    def _known(self, place: str, names: Sequence[str]) -> list[str]:
+        return [require(name, place=f"{place}: key 'also'", rules=self._rules) for name in names]
 
 
-def _predicates(file: RuleFile) -> dict[str, tuple[Phrase, ...]]:
+def _lists(file: RuleFile) -> _Lists:
+    """The lists of a file that rules name as "@normal"."""
     return {key: phrases(str(file.path), file.table, key) for key in file.table}
 
 

@@ -14,7 +14,8 @@ from cxrlabel.checks import Phrase
 from cxrlabel.errors import InputError
 from cxrlabel.findings import require
 from cxrlabel.labeler import Labeler
-from cxrlabel.rulebook import load_options, load_rulebook
+from cxrlabel.options import load_options
+from cxrlabel.rulebook import load_rulebook
 from cxrlabel.rulefiles import DEFAULT_LANGUAGE, languages
 from cxrlabel.rulerecords import Anatomy, Example, FindingRules, Rule
 

@@ -9,7 +9,9 @@ from typing import Final
 
 from cxrlabel.checks import Phrase
 
-RULE_ASSERTIONS: Final = ("positive", "uncertain", "hint", "negative", "absence", "ignore")
+RULE_ASSERTIONS: Final = (
+    "positive", "uncertain", "hint", "negative", "absence", "other", "ignore",
+)  # fmt: skip
 CUE_ASSERTIONS: Final = ("positive", "uncertain", "negative", "none")
 
 
@@ -19,7 +21,8 @@ class Rule:
 
     `assertion` is what naming it means before any cue: "positive"; "uncertain"; "hint", uncertain
     as well but nothing when denied; "negative" for a statement of normality; "absence" for words
-    that count only when they are negated.
+    that count only when they are negated; "other" for an abnormality that is not this finding and
+    denies it when denied; "ignore" for words that say nothing.
     """
 
     id: str  # "pleural_effusion/effusion"
@@ -89,6 +92,7 @@ class Option:
     default: str
     choices: tuple[str, ...]
     about: str
+    value: str  # the default, or what a user has chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,12 @@ class Rulebook:
         """All subject-predicate statements of all findings."""
         for finding in self.findings.values():
             yield from finding.anatomy
+
+    def denials(self) -> Iterator[str]:
+        """All cues that stand before a mention and deny it."""
+        for cues in self.cues:
+            if cues.assertion == "negative":
+                yield from cues.before
 
     def examples(self) -> Iterator[Example]:
         """All examples of all findings."""

@@ -25,12 +25,21 @@ _TIGHT: Final = re.compile(r"[^\W\d_]{2}")  # a word behind a stop without a spa
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _NUMBER: Final = 3  # characters of an item's number, with its bracket
 MAX_SENTENCE: Final = 1500  # characters; longer stretches are cut at a space
+_REMEMBERED: Final = 4096  # stretches before a colon
 _INLINE_HEADING: Final = 7  # letters: shorter headings count only behind a stop or a line break
 
 _STARTS: Final = ("", ".", ":", ";", "!", "?")  # what may stand before a heading in its line
 _HEADING_REACH: Final = 120  # characters of a line before a colon that may hold a heading
 _MARKS: Final = " \t\r\xa0*#"  # around a heading
+_TAIL: Final = 40  # characters before a colon: more than the last word of any heading
 _HEADING_END: Final = re.compile(r":+|\n|\Z")
+_CAPITALS: Final = re.compile(r"[ \t\r\xa0*#]*+([A-Z]+(?: [A-Z]+)*)(?:  |\t)\s*\w")
+_TITLE: Final = 80  # characters at most of a title over a report, "CHEST, TWO VIEWS"
+_SHORT_TITLE: Final = 20  # … that may end with a stop, "ICU DAY 19."
+_STOP: Final = re.compile(r"[a-z]{2}\.\s+(?=[A-Z])|\.\s*\Z", re.IGNORECASE)
+_SENTENCES: Final = (
+    3  # of a section without labels and without lines, of which those behind the first are the body
+)
 _BLANK_LINE: Final = re.compile(r"\n[ \t\r]*\n")
 _SEPARATOR: Final = re.compile(r"[\s/_-]+")
 _WORD: Final = re.compile(r"[^\s/_:*#-]+")
@@ -66,7 +75,9 @@ class SectionSplitter:
             self._fold(heading): section for section in sections for heading in section.headings
         }
         self._by_name = {section.name: section for section in sections}
-        self._longest = max(len(heading.split()) for heading in self._by_heading)
+        self._words = max(len(heading.split()) for heading in self._by_heading)
+        self._last_words = {heading.rpartition(" ")[2] for heading in self._by_heading}
+        self._endings: dict[str, tuple[Section, int] | None] = {}  # stretches that were looked at
 
     def section(self, name: str) -> Section:
         """The section of a column or heading name; a name that the rules lack is body text."""
@@ -88,7 +99,8 @@ class SectionSplitter:
             section, start = following, begin
         if text[start:].strip():
             parts.append(Part(section, start, len(text)))
-        return parts if any(part.section.body for part in parts) else _recover(text, parts)
+        described = any(part.section.body and not _is_title(text, part) for part in parts)
+        return parts if described or not default.labels else _recover(text, parts)
 
     def _headings(self, text: str) -> Iterator[Part]:
         """The headings, each as the part that it takes up."""
@@ -96,31 +108,70 @@ class SectionSplitter:
             line = max(text.rfind("\n", 0, match.start()) + 1, match.start() - _HEADING_REACH)
             if match.group() == "\n" or match.end() == match.start():
                 heading = self._alone(text, line, match.start())
+                leading = None if heading is not None else self._leading(text, match.start())
+                if leading is not None:
+                    yield leading
             else:
                 heading = self._before_colon(text, line, match.start())
             if heading is not None:
-                end = match.start() if heading.end < match.start() else match.end()
-                yield Part(heading.section, heading.start, max(end, heading.end))
+                yield Part(heading.section, heading.start, match.end())
 
     def _alone(self, text: str, start: int, end: int) -> Part | None:
         """A heading that fills its line."""
         line = text[start:end]
-        section = self._by_heading.get(self._fold(line.strip(_MARKS)))
+        heading = line.strip(_MARKS)
+        if len(heading.split()) > self._words:
+            return None
+        section = self._by_heading.get(self._fold(heading))
         if section is None or section.organ:
             return None
         return Part(section, start + len(line) - len(line.lstrip()), end)
 
+    def _leading(self, text: str, end: int) -> Part | None:
+        """A later or an earlier reading whose heading has no colon: "ADDENDUM  There is"."""
+        match = _CAPITALS.match(text, text.rfind("\n", 0, end) + 1, end)
+        if match is None:
+            return None
+        section = self._by_heading.get(self._fold(match.group(1)))
+        if section is None or section.rank == BODY.rank:
+            return None
+        return Part(section, match.start(1), match.end(1))
+
     def _before_colon(self, text: str, start: int, end: int) -> Part | None:
         """The longest heading that ends at a colon: a word of the line begins it."""
-        stretch = _NOTE.sub("", text[start:end]).rstrip(_MARKS)
-        words = list(_WORD.finditer(stretch))[-self._longest :]
+        if self._is_other_word(text, start, end):
+            return None
+        stretch = text[start:end]
+        if stretch not in self._endings:  # headings repeat
+            if len(self._endings) >= _REMEMBERED:
+                self._endings.clear()
+            self._endings[stretch] = self._ending(stretch)
+        found = self._endings[stretch]
+        return None if found is None else Part(found[0], start + found[1], end)
+
+    def _is_other_word(self, text: str, start: int, end: int) -> bool:
+        """Whether a word that ends no heading stands before a colon; a quick look at most of them.
+
+        Behind a heading there may be a date or a de-identification mark.
+        """
+        tail = max(start, end - _TAIL)
+        words = _WORD.findall(text, tail, end)
+        if not words or not words[-1].isalpha() or (len(words) == 1 and tail > start):
+            return False  # behind a mark, or cut off
+        word = self._fold(words[-1])
+        return word not in self._last_words and not word.startswith("xxx")
+
+    def _ending(self, stretch: str) -> tuple[Section, int] | None:
+        """The longest heading that ends a stretch before a colon, and where it begins."""
+        stretch = _NOTE.sub("", stretch).rstrip(_MARKS)
+        words = list(_WORD.finditer(stretch))[-self._words :]
         for word in words:
             name = stretch[word.start() :]
             section = self._by_heading.get(self._fold(name))
             if section is not None:
                 before = stretch[: word.start()].rstrip(_MARKS)[-1:]
                 begins = before in _STARTS or len(name) >= _INLINE_HEADING
-                return Part(section, start + word.start(), end) if begins else None
+                return (section, word.start()) if begins else None
         return None
 
     def _fold(self, heading: str) -> str:
@@ -133,26 +184,43 @@ def _paragraph_start(text: str, start: int, position: int) -> int:
     return breaks[-1].end() if breaks else position
 
 
+def _is_title(text: str, part: Part) -> bool:
+    """Whether a part only says which images these are, as far as its form tells: no sentence."""
+    stretch = text[part.start : part.end].strip()
+    if part.start == 0 and len(stretch) <= _SHORT_TITLE:
+        return True
+    return len(stretch) <= _TITLE and not any(
+        line.rstrip().endswith((".", "?", "!")) for line in stretch.split("\n")
+    )
+
+
 def _recover(text: str, parts: list[Part]) -> list[Part]:
-    """Find the body where no heading names it: behind the last section that makes no labels.
+    """Find the body where no heading names it: in the last section without labels that has one.
 
     Reports of some hospitals name indication and comparison and leave the findings without a
     heading, as a paragraph before the impression or as all that follows the last heading.
     """
-    labeled = [index for index, part in enumerate(parts) if part.section.labels]
-    place = (labeled[0] if labeled else len(parts)) - 1
-    if place < 0:
-        return parts
-    part = parts[place]
+    labeled = any(part.section.labels and not _is_title(text, part) for part in parts)
+    for place in reversed(range(len(parts))):
+        part = parts[place]
+        cut = None if part.section.labels else _body_start(text, part, labeled=labeled)
+        if cut is not None:
+            cut_parts = [Part(part.section, part.start, cut), Part(BODY, cut, part.end)]
+            return [*parts[:place], *cut_parts, *parts[place + 1 :]]
+    return parts
+
+
+def _body_start(text: str, part: Part, *, labeled: bool) -> int | None:
+    """Where the first paragraph of a section ends; its first sentence where nothing is labeled."""
     for match in re.finditer(r"\n", text[part.start : part.end]):
         cut = part.start + match.end()
         head, follows = text[part.start : cut].strip(), text[cut : part.end]
         paragraph = not follows.partition("\n")[0].strip()
         ended = head.endswith((".", "?", "!")) or follows.lstrip()[:1].isupper()
         if head and follows.strip() and (paragraph or (ended and not labeled)):
-            cut_parts = [Part(part.section, part.start, cut), Part(BODY, cut, part.end)]
-            return [*parts[:place], *cut_parts, *parts[place + 1 :]]
-    return parts
+            return cut
+    stops = [] if labeled else list(_STOP.finditer(text, part.start, part.end))
+    return stops[0].end() if len(stops) >= _SENTENCES else None
 
 
 class SentenceSplitter:
@@ -171,22 +239,35 @@ class SentenceSplitter:
         self._numbering = frozenset(text["numbering"])
         self._unfinished = frozenset(text["unfinished"])
         self._unbegun = frozenset(text["unbegun"])
+        self._plain = _plain_sentence({*self._abbreviations, *self._numbering})
 
     def __call__(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Sentences of text[start:end] as trimmed (start, end) offsets into `text`."""
         lines = _Lines(text, start, end)
         sentences: list[tuple[int, int]] = []
         begin = start
-        for match in _MARK.finditer(text, start, end):
+        plain = self._plain.match
+        while begin < end:
+            match = plain(text, begin, end)
+            if match is not None and match.end() - match.start(1) <= MAX_SENTENCE:
+                sentences.append(match.span(1))
+                begin = match.end()
+            else:
+                stop, following = self._next_stop(text, begin, end, lines)
+                _add(sentences, text, begin, stop)
+                begin = following
+        return sentences
+
+    def _next_stop(self, text: str, begin: int, end: int, lines: _Lines) -> tuple[int, int]:
+        """Where a sentence ends, and where the next begins."""
+        for match in _MARK.finditer(text, begin, end):
             if match.group()[0] == "\n":
                 stop = match.end() if self._breaks(text, match, lines) else None
             else:
                 stop = self._stop(text, match, end)
             if stop is not None:
-                _add(sentences, text, begin, stop)
-                begin = match.end()
-        _add(sentences, text, begin, end)
-        return sentences
+                return stop, match.end()
+        return end, end
 
     def _stop(self, text: str, match: re.Match[str], end: int) -> int | None:
         """Where the sentence that a mark may end does end; None where it goes on."""
@@ -229,21 +310,39 @@ class SentenceSplitter:
         return len(line) + 1 + len(first) <= lines.width
 
 
+def _plain_sentence(abbreviations: Iterable[str]) -> re.Pattern[str]:
+    """A sentence without a mark in it that ends with a stop behind a word of four letters or more.
+
+    Such a word is no number, and no abbreviation when it does not end as one does.
+    """
+    endings = sorted({re.escape(word[-4:]) for word in abbreviations if word[-4:].isalpha()})
+    endings = [ending for ending in endings if len(ending) == 4]
+    not_short = f"(?<!{'|'.join(endings)})" if endings else ""
+    # a quote right behind a line break belongs to the mark
+    return re.compile(
+        rf"\s*+(?![\"'\]])([^.!?)\n]*+(?<=[a-z]{{4}}){not_short}\.)(?=\s|\Z)", re.IGNORECASE
+    )
+
+
 class _Lines:
-    """The lines of a stretch: how wide it was written, and whether it knows capitals."""
+    """The lines of a stretch: how wide it was written, and whether it knows capitals.
+
+    A line that begins before the stretch counts as a whole: a margin knows nothing of headings.
+    """
 
     def __init__(self, text: str, start: int, end: int) -> None:
         self._start, self._end = start, end
         self.width = 0
         self.lower = True
         if text.find("\n", start, end) >= 0:
-            stretch = text[start:end]
-            self.width = max(len(line.strip()) for line in stretch.split("\n"))
-            self.lower = stretch.islower()
+            self._start = text.rfind("\n", 0, start) + 1
+            lines = text[self._start : end].split("\n")
+            self.width = max(len(line.strip()) for line in lines)
+            self.lower = text[start:end].islower()
 
     def around(self, text: str, newline: int) -> tuple[str, str]:
         """The line before a line break and the one behind it, with single spaces."""
-        begin = max(text.rfind("\n", self._start, newline) + 1, self._start)
+        begin = max(text.rfind("\n", 0, newline) + 1, self._start)
         stop = text.find("\n", newline + 1, self._end)
         following = text[newline + 1 : stop if stop >= 0 else self._end]
         return " ".join(text[begin:newline].split()), " ".join(following.split())

@@ -14,11 +14,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from cxrlabel.errors import InputError
-from cxrlabel.findings import BLANK, NEGATIVE, NO_FINDING, POSITIVE, STATES, UNCERTAIN
-from cxrlabel.studies import LABELED, NONE, STATUSES, StudyLabels
+from cxrlabel.findings import (
+    BLANK,
+    NEGATIVE,
+    NO_FINDING,
+    POSITIVE,
+    STATES,
+    SUPPORT_DEVICES,
+    UNCERTAIN,
+)
+from cxrlabel.studies import LABELED, NONE, STATUSES
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rich.table import Table
 
 ATTRIBUTES: Final = ("laterality", "location", "severity", "temporality")
@@ -26,7 +37,7 @@ ASSERTIONS: Final = (POSITIVE, UNCERTAIN, NEGATIVE, NONE)
 NOT_STATED: Final = "not stated"
 OTHER_CUES: Final = "(other cues)"  # parentheses are no part of a cue, so the names cannot meet
 # neither a normal study nor a device is an abnormality: left out of the findings per study
-NOT_COUNTED: Final = frozenset({NO_FINDING, "Support Devices"})
+NOT_COUNTED: Final = frozenset({NO_FINDING, SUPPORT_DEVICES})
 
 _PENDING: Final = 20_000  # distinct reports or mentions held before they are summed: some 6 MB
 _CUES: Final = 5_000  # distinct cues that are counted by name, for each counter
@@ -36,7 +47,7 @@ _TOP_CUES: Final = 25  # for each assertion
 _DECIDED_BY_PLACE: Final = frozenset({"section", "corrected"})
 
 _MentionKey = tuple[str, ...]
-_mention_key = attrgetter("finding", "rule", "assertion", "reason", "cue", *ATTRIBUTES)
+mention_key = attrgetter("finding", "rule", "assertion", "reason", "cue", *ATTRIBUTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +117,35 @@ class _Totals:
 class StatsCounter:
     """Counts results as they come, in memory that does not grow with the number of reports.
 
-    `add` only counts how often equal sections, label vectors and mentions occur, which is fast
-    because they repeat; what they mean is summed up when many different ones have come together.
-    Counters of several processes are pickled and merged; the outcome is that of one pass, as long
-    as no more than 5,000 different cues occur (beyond that the rarer ones are counted together).
+    Equal mentions are only counted as they come; what they mean is summed up when many different
+    ones have come together. Counters of several processes are pickled and merged; the outcome is
+    that of one pass, as long as no more than 5,000 different cues occur (beyond that the rarer
+    ones are counted together).
     """
 
     def __init__(self, findings: Sequence[str]) -> None:
         self.findings = tuple(findings)
         self._totals = _Totals()
         self._reports: Counter[tuple[str, tuple[str, ...]]] = Counter()
-        self._vectors: Counter[tuple[str, ...]] = Counter()
         self._mentions: Counter[_MentionKey] = Counter()
 
-    def add(self, result: StudyLabels) -> None:
-        """Count one report.
+    def add(
+        self,
+        reports: Counter[tuple[str, tuple[str, ...]]],
+        labels: NDArray[np.uint8],
+        mentions: Counter[_MentionKey],
+    ) -> None:
+        """Count some reports.
 
-        Raises:
-            KeyError: the result has no label for one of the counter's findings.
+        Args:
+            reports: how often a status and sections found occur together.
+            labels: [N, F] of those that are labeled, each an index into `STATES`, in the order of
+                the counter's findings.
+            mentions: how often mentions with the same `mention_key` occur.
         """
-        self._reports[result.status, result.sections] += 1
-        if result.status == LABELED:
-            self._vectors[tuple(map(result.labels.__getitem__, self.findings))] += 1
-        self._mentions.update(map(_mention_key, result.mentions))
+        self._reports.update(reports)
+        self._mentions.update(mentions)
+        self._sum_labels(labels)
         self._bound()
 
     def merge(self, other: StatsCounter) -> None:
@@ -140,7 +157,6 @@ class StatsCounter:
         if other.findings != self.findings:
             raise ValueError(f"counters of different findings: {other.findings} {self.findings}")
         self._reports.update(other._reports)
-        self._vectors.update(other._vectors)
         self._mentions.update(other._mentions)
         for name in (f.name for f in fields(_Totals) if f.name != "cues"):
             getattr(self._totals, name).update(getattr(other._totals, name))
@@ -168,7 +184,7 @@ class StatsCounter:
 
     def _counters(self) -> dict[str, Counter[Any]]:
         totals = {f.name: getattr(self._totals, f.name) for f in fields(_Totals)}
-        pending = {"reports": self._reports, "vectors": self._vectors, "named": self._mentions}
+        pending = {"reports": self._reports, "named": self._mentions}
         return {**totals, **pending}
 
     def statistics(self) -> LabelStatistics:
@@ -177,7 +193,7 @@ class StatsCounter:
         return _statistics(self.findings, self._totals)
 
     def _bound(self) -> None:
-        if max(len(self._mentions), len(self._vectors), len(self._reports)) > _PENDING:
+        if max(len(self._mentions), len(self._reports)) > _PENDING:
             self._sum_up()
 
     def _sum_up(self) -> None:
@@ -185,23 +201,24 @@ class StatsCounter:
             self._totals.statuses[status] += count
             for section in set(sections):
                 self._totals.sections[section] += count
-        for states, count in self._vectors.items():
-            self._sum_vector(states, count)
         for key, count in self._mentions.items():
             self._sum_mention(key, count)
-        for pending in (self._reports, self._vectors, self._mentions):
-            pending.clear()
+        self._reports.clear()
+        self._mentions.clear()
 
-    def _sum_vector(self, states: tuple[str, ...], count: int) -> None:
+    def _sum_labels(self, labels: NDArray[np.uint8]) -> None:
         totals = self._totals
-        for index, state in enumerate(states):
-            totals.states[index, state] += count
-        positives = [index for index, state in enumerate(states) if state == POSITIVE]
-        for place, row in enumerate(positives):
-            for column in positives[place:]:
-                totals.pairs[row, column] += count
-        counted = [index for index in positives if self.findings[index] not in NOT_COUNTED]
-        totals.per_study[len(counted)] += count
+        size = len(self.findings)
+        for code, state in enumerate(STATES):
+            _add(totals.states, [(i, state) for i in range(size)], (labels == code).sum(axis=0))
+        positive = labels == STATES.index(POSITIVE)
+        together = positive.T.astype(np.int64) @ positive
+        rows, columns = np.triu_indices(size)
+        _add(
+            totals.pairs, zip(rows.tolist(), columns.tolist(), strict=True), together[rows, columns]
+        )
+        counted = [name not in NOT_COUNTED for name in self.findings]
+        _add(totals.per_study, range(size + 1), np.bincount(positive[:, counted].sum(axis=1)))
 
     def _sum_mention(self, key: _MentionKey, count: int) -> None:
         finding, rule, assertion, reason, cue, *attributes = key
@@ -220,6 +237,10 @@ class StatsCounter:
         cues = self._totals.cues
         known = (assertion, cue) in cues or len(cues) < _CUES
         cues[assertion, cue if known else OTHER_CUES] += count
+
+
+def _add(counter: Counter[Any], keys: Iterable[Any], counts: NDArray[Any]) -> None:
+    counter.update({key: n for key, n in zip(keys, counts.tolist(), strict=False) if n})
 
 
 def _as_key(key: Any) -> Any:

@@ -7,14 +7,24 @@ negative is there as well; `aggregate="chexpert-code"` reproduces it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from cxrlabel.findings import BLANK, NEGATIVE, NO_FINDING, POSITIVE, UNCERTAIN
+from cxrlabel.findings import (
+    BLANK,
+    NEGATIVE,
+    NO_FINDING,
+    OTHER_ABNORMALITY,
+    POSITIVE,
+    SUPPORT_DEVICES,
+    UNCERTAIN,
+)
 
 NONE: Final = "none"  # a mention that makes no label
 AGGREGATES: Final = ("positive-first", "chexpert-code")
+BITS: Final[Mapping[str, int]] = {POSITIVE: 1, UNCERTAIN: 2, NEGATIVE: 4}  # of assertions
+OPEN: Final = BITS[POSITIVE] | BITS[UNCERTAIN]  # what blocks No Finding
 
 MAX_CHARACTERS: Final = 2_000_000  # a longer report is not read
 
@@ -82,26 +92,41 @@ def correct(mentions: Sequence[Mention], ranks: Mapping[str, int]) -> list[Menti
 
 
 def study_labels(
-    mentions: Iterable[Mention], findings: Sequence[str], *, aggregate: str = "positive-first"
+    mentions: Iterable[Mention],
+    findings: Sequence[str],
+    *,
+    aggregate: str = "positive-first",
+    others_block: bool = True,
 ) -> dict[str, str]:
     """One state per finding, in the order of `findings`, from a report that says something.
+
+    Args:
+        mentions: of one report.
+        findings: those that get a label.
+        aggregate: one of `AGGREGATES`.
+        others_block: whether an abnormality without a label keeps a report from No Finding.
 
     Raises:
         ValueError: unknown `aggregate`.
     """
     if aggregate not in AGGREGATES:
         raise ValueError(f"aggregate={aggregate!r}; expected one of {', '.join(AGGREGATES)}")
-    asserted: dict[str, set[str]] = {}
+    asserted: dict[str, int] = {}
     for mention in mentions:
         if mention.assertion != NONE:
-            asserted.setdefault(mention.finding, set()).add(mention.assertion)
-    labels = dict.fromkeys(findings, BLANK)
-    for name, states in asserted.items():
-        if name in labels:
-            labels[name] = _state(states, aggregate)
+            asserted[mention.finding] = asserted.get(mention.finding, 0) | BITS[mention.assertion]
+    labels = {name: state_of(asserted.get(name, 0), aggregate) for name in findings}
     if NO_FINDING in labels:
-        labels[NO_FINDING] = BLANK if _abnormal(asserted) else POSITIVE
+        abnormal = _abnormal(asserted, harmless(others_block=others_block))
+        labels[NO_FINDING] = BLANK if abnormal else POSITIVE
     return labels
+
+
+def state_of(bits: int, aggregate: str) -> str:
+    """The state of a finding by the bits of all that mentions assert of it."""
+    if aggregate == "chexpert-code" and bits & BITS[NEGATIVE] and bits & BITS[UNCERTAIN]:
+        return UNCERTAIN
+    return next((state for state, bit in BITS.items() if bits & bit), BLANK)
 
 
 def blank_labels(findings: Sequence[str]) -> dict[str, str]:
@@ -109,37 +134,11 @@ def blank_labels(findings: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(findings, BLANK)
 
 
-def _state(asserted: set[str], aggregate: str) -> str:
-    if aggregate == "chexpert-code" and {NEGATIVE, UNCERTAIN} <= asserted:
-        return UNCERTAIN
-    return next(state for state in (POSITIVE, UNCERTAIN, NEGATIVE) if state in asserted)
+def harmless(*, others_block: bool) -> frozenset[str]:
+    """The names that never block No Finding."""
+    return frozenset({SUPPORT_DEVICES} if others_block else {SUPPORT_DEVICES, OTHER_ABNORMALITY})
 
 
-def _abnormal(asserted: Mapping[str, set[str]]) -> bool:
-    """Whether anything but a device is there or may be: Irvin et al. 2019, sec. 2.2."""
-    return any(
-        {POSITIVE, UNCERTAIN} & states
-        for finding, states in asserted.items()
-        if finding != "Support Devices"
-    )
-
-
-def fill_parents(labels: dict[str, str], parents: Mapping[str, str]) -> int:
-    """Fill parents from their children in place; returns how many labels were changed.
-
-    A positive child makes its parent positive; an uncertain one a blank parent uncertain.
-
-    Args:
-        labels: finding -> state.
-        parents: child -> parent, children before their parents' own entries.
-    """
-    changed = 0
-    for child, parent in parents.items():
-        state = labels.get(child)
-        old = labels.get(parent)
-        if old is None or old == POSITIVE:
-            continue
-        if state == POSITIVE or (state == UNCERTAIN and old == BLANK):
-            labels[parent] = state
-            changed += 1
-    return changed
+def _abnormal(asserted: Mapping[str, int], ignored: Set[str]) -> bool:
+    """Whether anything else is there or may be: Irvin et al. 2019, sec. 2.2."""
+    return any(bits & OPEN for name, bits in asserted.items() if name not in ignored)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from spacy.tokens import Doc
@@ -133,9 +134,26 @@ class ReportTokenizer:
         self._folder = folder
         self._unaccented = unaccented or AccentFolder()
         self._marks = re.compile("|".join(deidentification), re.IGNORECASE)
+        self._phrases: dict[str, Doc] | None = None
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Keep what is tokenised inside the block: rules and cues have many phrases in common."""
+        self._phrases = {}
+        try:
+            yield
+        finally:
+            self._phrases = None
 
     def __call__(self, text: str) -> Doc:
         """Tokenise one sentence."""
+        if self._phrases is None:
+            return self._tokenize(text)
+        if text not in self._phrases:
+            self._phrases[text] = self._tokenize(text)
+        return self._phrases[text]
+
+    def _tokenize(self, text: str) -> Doc:
         matches = list(self._tokens(text))
         words = [self._unaccented(match.group()) for match in matches]
         norms = [self._folder(word) for word in words]
@@ -152,10 +170,14 @@ class ReportTokenizer:
 
     def _tokens(self, text: str) -> Iterator[re.Match[str]]:
         blanked = self._marks.sub(lambda mark: " " * len(mark.group()), text)
+        before = ""
         for match in _TOKEN.finditer(blanked):
-            if match.group() in "-‐‑" and _inside_word(blanked, match.start()):
+            word = match.group()
+            if word in "-‐‑" and _inside_word(blanked, match.start()):
                 continue
-            yield match
+            if word != before or not word.isalpha():  # "cannot be be excluded"
+                yield match
+            before = word
 
 
 def _inside_word(text: str, position: int) -> bool:

@@ -13,12 +13,16 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, Union
 
 from cxrlabel.errors import InputError
 from cxrlabel.files import split_ending
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Rows = Sequence[tuple[object, ...]]
 
@@ -28,11 +32,26 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ROW_GROUP: Final = 65_536  # rows of a parquet file that are held until they are written
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Coded:
+    """Cells that repeat: the distinct values, and for each row the index of its own."""
+
+    values: Sequence[Any]
+    codes: NDArray[Any]
+
+
+# cells one by one, repeating ones, or integers of which some may be masked
+Column = Union[list[Any], Coded, "NDArray[Any]"]
+
+
 class RowWriter(Protocol):
     """What `open_rows` yields."""
 
     def write(self, batch: Rows) -> None:
         """Append rows; a row has one value or None per column."""
+
+    def write_columns(self, columns: Sequence[Column]) -> None:
+        """Append rows that are given column by column, in far less time for each."""
 
 
 @contextmanager
@@ -141,6 +160,17 @@ class _CsvWriter:
         cells = [map(_neutralise_text, col) if is_text else col for col, is_text in columns]
         self._writer.writerows(zip(*cells, strict=True))
 
+    def write_columns(self, columns: Sequence[Column]) -> None:
+        plain = []
+        for column, is_text in zip(columns, self._is_text, strict=True):
+            if isinstance(column, Coded):
+                as_cell = _neutralise_text if is_text else _number_text
+                plain.append(cells_of(Coded(list(map(as_cell, column.values)), column.codes)))
+            else:
+                cells = cells_of(column)
+                plain.append(list(map(_neutralise_text, cells)) if is_text else cells)
+        self._writer.writerows(zip(*plain, strict=True))
+
 
 class _LineFeeds:
     """A file that ends lines with a line feed alone where they come with a carriage return."""
@@ -165,6 +195,9 @@ class _JsonlWriter:
             self._encode(dict(zip(self._names, row, strict=True))) + "\n" for row in batch
         )
 
+    def write_columns(self, columns: Sequence[Column]) -> None:
+        self.write(list(zip(*map(cells_of, columns), strict=True)))
+
 
 class _ParquetWriter:
     """Rows as parquet; batches are gathered into row groups of a size that reads fast."""
@@ -176,14 +209,23 @@ class _ParquetWriter:
         self._rows = 0
 
     def write(self, batch: Rows) -> None:
+        if batch:
+            self.write_columns(list(map(list, zip(*batch, strict=True))))
+
+    def write_columns(self, columns: Sequence[Column]) -> None:
         import pyarrow as pa
 
-        if not batch:
+        arrays = [
+            pa.array(column.values, kind).take(pa.array(column.codes))
+            if isinstance(column, Coded)
+            else pa.array(column, kind)
+            for column, kind in zip(columns, self._schema.types, strict=True)
+        ]
+        batch = pa.record_batch(arrays, self._schema)
+        if not batch.num_rows:
             return
-        columns = zip(zip(*batch, strict=True), self._schema.types, strict=True)
-        arrays = [pa.array(column, kind) for column, kind in columns]
-        self._batches.append(pa.record_batch(arrays, self._schema))
-        self._rows += len(batch)
+        self._batches.append(batch)
+        self._rows += batch.num_rows
         if self._rows >= _ROW_GROUP:
             self.flush()
 
@@ -223,6 +265,26 @@ def _open_text(path: Path, *, zipped: bool) -> Iterator[TextIO]:
         TextIOWrapper(packed, encoding="utf-8", newline="") as text,
     ):
         yield text
+
+
+def cells_of(column: Column) -> list[Any]:
+    """A column's cells one by one; None where there is none."""
+    if isinstance(column, list):
+        return column
+    if not isinstance(column, Coded):
+        cells: list[Any] = column.tolist()  # a masked one gives None
+        return cells
+    import numpy as np
+
+    values = np.empty(len(column.values), object)
+    values[:] = column.values
+    cells = values[column.codes].tolist()
+    return cells
+
+
+def _number_text(cell: Any) -> Any:
+    """A number as the csv module writes it."""
+    return None if cell is None else str(cell)
 
 
 def _neutralise_text(cell: Any) -> Any:

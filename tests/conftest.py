@@ -2,6 +2,7 @@ import csv
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,14 +49,17 @@ def labeler() -> "Labeler":
 
 @pytest.fixture(scope="session")
 def shared_labelers(labeler: "Labeler") -> Callable[[], AbstractContextManager[None]]:
-    """A context in which runs with equal options share a labeler: loading one takes a second."""
+    """A context in which runs with equal options share a labeler: loading one takes a second.
+
+    The hierarchy is not a labeler's matter.
+    """
     from cxrlabel.chunks import LabelingOptions
 
     loaded = {repr(LabelingOptions()): labeler}
     load = LabelingOptions.labeler
 
     def load_once(options: LabelingOptions) -> "Labeler":
-        key = repr(options)
+        key = repr(replace(options, hierarchy="none"))
         if key not in loaded:
             loaded[key] = load(options)
         return loaded[key]

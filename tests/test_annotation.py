@@ -122,6 +122,43 @@ def test_mentions_come_back_whole_with_the_original(form: str, mentions: str) ->
     assert sorted(table(back)) == sorted(table(original))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_mimic_tree_keeps_the_ids_of_its_dialect(form: str, cxr: Cxr, folder: Path) -> None:
+    for subject, study in (("10000032", "50414267"), ("10000764", "57375967")):
+        path = folder / "files" / f"p{subject[:2]}" / f"p{subject}" / f"s{study}.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text("FINDINGS: Small left effusion.\n")
+    made = ("labels.csv", "--mentions", "mentions.csv", "--dialect", "mimic")
+    shown = ("--reports", "files", "--format", form, "-o", "tasks.jsonl")
+
+    cxr("label", "files", "-o", *made)
+    refused = cxr("annotate", "export", "mentions.csv", *shown)
+    exported = cxr("annotate", "export", "mentions.csv", *shown, "--dialect", "mimic")
+
+    assert "with the same --id and --dialect" in refused.stderr
+    assert "exported 2 mentions of 2 reports" in exported.stderr
+    back = bring_back(Path("tasks.jsonl"), form, original=Path("mentions.csv"))
+    assert [row["study_id"] for row in back] == ["50414267", "57375967"]
+    assert [row["study_id"] for row in back] == [row["study_id"] for row in read("labels.csv")]
+
+
+def test_dialect_renames_the_id_column(folder: Path) -> None:
+    header = ["uid", "subject_id", "report"]
+    reports = write_csv("reports.csv", header, [["s1", "7", "Small left effusion."]])
+    label_files([reports], Outputs(Path("labels.csv"), Path("mentions.csv")), dialect="mimic")
+
+    options: dict[str, Any] = {"form": "doccano", "dialect": "mimic"}
+    run = export_annotations(Path("mentions.csv"), [reports], Path("tasks.jsonl"), **options)
+
+    (task,) = tasks("doccano")
+    assert (run.mentions, task["report_id"], task["id_column"]) == (1, "1", "study_id")
+
+
+def test_unknown_dialect_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"^--dialect: unknown dialect 'mimick'"):
+        export("doccano", dialect="mimick")
+
+
 def table(path: Path) -> list[str]:
     readers = {".csv": pd.read_csv, ".gz": pd.read_json, ".parquet": pd.read_parquet}
     options = {"lines": True, "dtype": False} if path.suffix == ".gz" else {}

@@ -3,8 +3,6 @@
 import csv
 import hashlib
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -342,30 +340,6 @@ def test_mistake_in_the_last_row_leaves_nothing(run: Run, tmp_path: Path) -> Non
         run(rows, mentions="m.parquet", stats="s.html")
 
     assert [path.name for path in tmp_path.iterdir()] == ["reports.csv"]
-
-
-# Starting without torch
-
-
-def test_spacy_is_imported_without_torch_which_stays_importable(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("print('torch was loaded')\n")
-    program = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from cxrlabel.startup import import_spacy_without_torch\n"
-        "import_spacy_without_torch()\n"
-        "print('spacy' in sys.modules, 'torch' in sys.modules)\n"
-        "import torch\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert done.stdout == "True False\ntorch was loaded\n"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def clauses(analyzer: "SentenceAnalyzer", split: ClauseSplitter, sentence: str) 
         ("no fracture", "despite the trauma"),
         ("no effusion is seen ,", "small left nodule"),
         ("no edema", "and a small effusion"),
+        ("pacemaker unchanged", "the remaining bones are normal"),
     ],
 )
 def test_statement_begins_a_clause(
@@ -71,6 +72,9 @@ def test_statement_begins_a_clause(
         "nodule , measuring 4 mm",
         "if there is edema",
         "heart , lungs and mediastinum are normal",
+        "lungs and the Heart are normal",
+        "unchanged the heart is",
+        "lungs clear both apices",
         "edema",
         "",
     ],

@@ -198,15 +198,9 @@ def test_unknown_section_is_refused() -> None:
 def test_aggregate_of_the_public_labeler_changes_the_label(labeler: Labeler) -> None:
     report = "Edema. Possible edema. No edema."
     public = Labeler.load(aggregate="chexpert-code")
-    result = public.label(report)
 
     assert labeler.label(report).labels["Edema"] == "positive"
-    assert result.labels["Edema"] == "uncertain"
-    assert public.differs(result)
-
-
-def test_default_aggregate_never_differs(labeler: Labeler) -> None:
-    assert not labeler.differs(labeler.label("Edema. Possible edema. No edema."))
+    assert public.label(report).labels["Edema"] == "uncertain"
 
 
 @pytest.mark.parametrize(
@@ -337,22 +331,3 @@ def test_full_cache_forgets_the_words_too(
     labeler.label("Another sentence of the tenth kind.")
 
     assert (before, "Zyzzogeton" in labeler._analyze.nlp.vocab.strings) == (True, False)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "report", "finding", "default", "chosen"),
-    [
-        ("likely", "uncertain", "Likely edema.", "Edema", "positive", "uncertain"),
-        ("no_new", "negative", "No new effusion.", "Pleural Effusion", "blank", "negative"),
-        ("alternatives", "positive", "Edema or pneumonia.", "Edema", "uncertain", "positive"),
-        ("old_fracture", "none", "Healed rib fracture.", "Fracture", "positive", "blank"),
-        ("surgical_material", "none", "Sternal wires.", "Support Devices", "positive", "blank"),
-    ],
-)
-def test_option_changes_the_label_of_its_words(
-    labeler: Labeler, option: str, value: str, report: str, finding: str, default: str, chosen: str
-) -> None:
-    other = Labeler.load(options={option: value})
-
-    assert labeler.label(report).labels[finding] == default
-    assert other.label(report).labels[finding] == chosen

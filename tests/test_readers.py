@@ -2,6 +2,7 @@ import csv
 import gzip
 import hashlib
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrlabel.errors import InputError
+from cxrlabel.formats import open_table
 from cxrlabel.readers import InputFile, ReportRow, open_reports
 
 CLEAR = "Lungs are clear."
@@ -177,6 +179,22 @@ def test_kept_columns_come_as_they_are(tmp_path):
     source = open_reports([path], keep=["age", "subject_id"])
     assert next(source.rows()).kept == ("", "00012")
     assert source.ignored_columns == ()
+
+
+def test_parquet_row_groups_are_let_go_once_read(tmp_path):
+    path = tmp_path / "reports.parquet"
+    draw = random.Random(0)
+    reports = [draw.randbytes(500).hex() for _ in range(40_000)]
+    pq.write_table(pa.table({"id": range(40_000), "report": reports}), path, row_group_size=2_000)
+    before = pa.total_allocated_bytes()
+
+    held = [
+        pa.total_allocated_bytes() - before
+        for number, _ in enumerate(open_table(path).read(["id", "report"]))
+        if number % 1_000 == 0
+    ]
+
+    assert max(held) < path.stat().st_size / 2
 
 
 def test_kept_parquet_cells_become_text(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from cxrlabel.errors import InputError
 from cxrlabel.labeler import Labeler
-from cxrlabel.rulebook import load_options, load_rulebook
+from cxrlabel.rulebook import load_rulebook
 from cxrlabel.rulefiles import rules_dir
 
 WriteRules = Callable[[dict[str, str]], Path]
@@ -67,12 +67,80 @@ WRONG_FINDINGS = {
         ["rule 'scar'", "key 'patterns'", "..x"],
     ),
     "rule: assertion": (SCAR + 'assertion = "maybe"', ["rule 'scar'", "'assertion'", "'maybe'"]),
+    "rule: also: unknown key": (
+        SCAR + 'also = [{ finding = "Edema" }]',
+        ["rule 'scar'", "key 'also'", "unknown key 'finding'", "findings, when"],
+    ),
+    "rule: also: optional finding": (
+        SCAR + 'also = [{ when = { likely = "uncertain" }, findings = ["Edemma"] }]',
+        ["rule 'scar'", "'also'", "mean 'Edema'"],
+    ),
+    "rule: also: value of an option": (
+        SCAR + 'also = [{ when = { likely = "yes" }, findings = ["Edema"] }]',
+        ["rule 'scar'", "'also'", "'likely'", "positive, uncertain", "'yes'"],
+    ),
+    "rule: unknown list": (
+        SCAR.replace('"lung scar"', '"@scar"'),
+        ["rule 'scar'", "key 'phrases'", "unknown set '@scar'", "known: granuloma"],
+    ),
+    "rule: when no table": (
+        SCAR + 'when = "likely"',
+        ["rule 'scar'", "key 'when'", "expected a table of options"],
+    ),
+    "rule: when of an unknown option": (
+        SCAR + 'when = { lucky = "yes" }',
+        ["rule 'scar'", "key 'when'", "one of likely", "'lucky'"],
+    ),
+    "rule: when with an unknown value": (
+        SCAR + 'when = { likely = ["positive", "yes"] }',
+        ["rule 'scar'", "key 'when'", "'likely'", "positive, uncertain", "'yes'"],
+    ),
+    "rule: when without a value": (
+        SCAR + "when = { likely = 1 }",
+        ["rule 'scar'", "key 'when'", "'likely'", "list of strings"],
+    ),
+    "rule: unknown option": (
+        SCAR + 'option = "lucky"',
+        ["rule 'scar'", "key 'option'", "one of likely", "'lucky'"],
+    ),
+    "rule: option and an assertion": (
+        SCAR + 'option = "likely"\nassertion = "positive"',
+        ["rule 'scar'", "key 'assertion'", "a table of strings", "'positive'"],
+    ),
+    "rule: option of which a value means nothing": (
+        SCAR + 'option = "monitor_leads"',
+        ["rule 'scar'", "key 'assertion'", "'monitor_leads'", "'device'", "device = one of"],
+    ),
+    "rule: meaning of an unknown value": (
+        SCAR + 'option = "likely"\nassertion = { yes = "positive" }',
+        ["rule 'scar'", "key 'assertion'", "one of positive, uncertain", "'yes'"],
+    ),
+    "rule: meaning that is none": (
+        SCAR + 'option = "monitor_leads"\nassertion = { device = "yes" }',
+        ["rule 'scar'", "key 'assertion'", "'device'", "expected device = one of positive"],
+    ),
+    "rule: meanings without an option": (
+        SCAR + 'assertion = { positive = "hint" }',
+        ["rule 'scar'", "'assertion'", "expected one of positive"],
+    ),
     "rule: also": (SCAR + 'also = ["Edemma"]', ["rule 'scar'", "'also'", "mean 'Edema'"]),
     "rule: also no list": (SCAR + 'also = "Edema"', ["rule 'scar'", "'also'", "list of strings"]),
     "anatomy: no terms": (HEAD + '[[anatomy]]\nid = "lung"', ["rule 'lung'", "key 'terms'"]),
     "anatomy: unknown key": (
         HEAD + '[[anatomy]]\nid = "lung"\nterms = ["lung"]\nodd = []',
         ["rule 'lung'", "unknown key 'odd'"],
+    ),
+    "anatomy: option without disputed": (
+        HEAD + '[[anatomy]]\nid = "lung"\nterms = ["lung"]\noption = "likely"',
+        ["rule 'lung'", "key 'disputed'", "expected a list"],
+    ),
+    "anatomy: disputed without option": (
+        HEAD + '[[anatomy]]\nid = "lung"\nterms = ["lung"]\ndisputed = ["odd"]',
+        ["rule 'lung'", "key 'option'", "expected a string"],
+    ),
+    "anatomy: when with an unknown value": (
+        HEAD + '[[anatomy]]\nid = "lung"\nterms = ["lung"]\nwhen = { likely = "yes" }',
+        ["rule 'lung'", "key 'when'", "'likely'", "'yes'"],
     ),
     "anatomy: unknown set": (
         HEAD + '[[anatomy]]\nid = "lung"\nterms = ["lung"]\nnormal = ["@fine"]',
@@ -131,6 +199,17 @@ WRONG_FILES = {
         CUE + '[[optional]]\noption = "likely"',
         ["key 'value'"],
     ),
+    "cue: optional with an unknown value": (
+        "cues/own.toml",
+        CUE + '[[optional]]\noption = "likely"\nvalue = "yes"',
+        ["key 'value'", "positive, uncertain", "'yes'"],
+    ),
+    "cue: option of other values": (
+        "cues/own.toml",
+        'option = "infiltrate"\nreason = "own"\npriority = 9',
+        ["option 'infiltrate'", "key 'choices'", "'infiltration_and_opacity'"],
+    ),
+    "phrases": ("phrases.toml", 'copd = "copd"', ["key 'copd'"]),
     "section: no headings": (
         "sections.toml",
         '[[sections]]\nname = "odd"',
@@ -158,15 +237,15 @@ WRONG_FILES = {
     ),
     "option: default": (
         "options.toml",
-        '[odd]\ndefault = "c"\nchoices = ["a", "b"]\nabout = "a test"',
+        'extend = true\n[odd]\ndefault = "c"\nchoices = ["a", "b"]\nabout = "a test"',
         ["option 'odd'", "'c'", "a, b"],
     ),
     "option: no about": (
         "options.toml",
-        '[odd]\ndefault = "a"\nchoices = ["a", "b"]',
+        'extend = true\n[odd]\ndefault = "a"\nchoices = ["a", "b"]',
         ["option 'odd'", "key 'about'"],
     ),
-    "option: no table": ("options.toml", "odd = 3", ["option 'odd'"]),
+    "option: no table": ("options.toml", "extend = true\nodd = 3", ["option 'odd'"]),
     "predicates": ("predicates.toml", 'normal = "normal"', ["key 'normal'"]),
     "clauses: no list": ("clauses.toml", 'extend = true\nowners = "but"', ["key 'owners'"]),
     "clauses: list missing": ("clauses.toml", 'openers = ["but"]', []),
@@ -260,37 +339,3 @@ def test_cue_sets_stand_in_order_of_priority() -> None:
 
 def test_every_finding_names_its_source() -> None:
     assert all(entry.source.strip() for entry in load_rulebook().findings.values())
-
-
-def test_unknown_option_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"unknown option 'lucky'; known: .*likely"):
-        load_rulebook(options={"lucky": "yes"})
-
-
-def test_wrong_option_value_lists_the_choices() -> None:
-    with pytest.raises(InputError, match="likely='no'; expected one of positive, uncertain"):
-        load_rulebook(options={"likely": "no"})
-
-
-def test_options_hold_their_defaults() -> None:
-    options = load_options()
-
-    assert load_rulebook().options == {name: option.default for name, option in options.items()}
-
-
-@pytest.mark.parametrize(
-    ("options", "report", "finding", "expected"),
-    [
-        ({}, "Opacity consistent with atelectasis.", "Atelectasis", "positive"),
-        ({"likely": "uncertain"}, "Opacity likely atelectasis.", "Atelectasis", "uncertain"),
-        ({"likely": "uncertain"}, "Consistent with edema.", "Edema", "uncertain"),
-        ({"likely": "uncertain"}, "Pulmonary edema.", "Edema", "positive"),
-        ({}, "No new effusion.", "Pleural Effusion", "blank"),
-        ({"no_new": "negative"}, "No new effusion.", "Pleural Effusion", "negative"),
-        ({"no_new": "uncertain"}, "No new effusion.", "Pleural Effusion", "uncertain"),
-    ],
-)
-def test_option_changes_its_convention(
-    options: dict[str, str], report: str, finding: str, expected: str
-) -> None:
-    assert Labeler.load(options=options).label(report).labels[finding] == expected

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import Result
 
 from cxrlabel.errors import InputError
-from cxrlabel.rulebook import load_options
+from cxrlabel.options import load_options
 from cxrlabel.rulecheck import check_rules, show_finding
 
 Cxr = Callable[..., Result]

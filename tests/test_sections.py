@@ -1,9 +1,14 @@
+import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxrlabel.accents import AccentFolder
+from cxrlabel.rulebook import load_rulebook
+from cxrlabel.rulefiles import languages
 from cxrlabel.sections import BODY, MAX_SENTENCE, SectionSplitter, SentenceSplitter
 
 if TYPE_CHECKING:
@@ -118,6 +123,53 @@ def test_paragraph_behind_an_unlabeled_section_is_the_body_before_an_impression(
     assert ("report", "The lungs are clear.") in sections(split_sections, report)
 
 
+@pytest.mark.parametrize(
+    "report",
+    [
+        "PORTABLE CHEST\n\nCOMPARISON: Two priors.\n\nThe lungs are clear.",
+        "ICU DAY 3. INDICATION: Fever.\nThe lungs are clear.",
+        "WET READ: Clear.\n\nFINAL REPORT\nREASON FOR EXAM: Fever.\n\nThe lungs are clear.",
+        "INDICATION: Fall.\n\nThe lungs are clear.\n\nNOTIFICATION: Paged at noon.",
+        "ADDENDUM  A rib fracture is seen.\nFINAL REPORT\nTWO VIEWS\n\nHISTORY: Fall.\n\n"
+        "The lungs are clear.\n\nIMPRESSION: No fracture.",
+    ],
+)
+def test_body_is_found_behind_titles_and_other_readings(
+    split_sections: SectionSplitter, report: str
+) -> None:
+    assert ("report", "The lungs are clear.") in sections(split_sections, report)
+
+
+def test_body_may_follow_in_the_line_of_the_reason(split_sections: SectionSplitter) -> None:
+    report = "REASON: Fever, cough. The lungs are clear. No effusion."
+
+    assert sections(split_sections, report) == [
+        ("indication", "Fever, cough."),
+        ("report", "The lungs are clear. No effusion."),
+    ]
+
+
+def test_column_of_an_unlabeled_section_has_no_body(split_sections: SectionSplitter) -> None:
+    indication = split_sections.section("indication")
+
+    parts = split_sections("Pneumonia. Edema. Fever.\n\nEffusion.", indication)
+
+    assert [part.section.name for part in parts] == ["indication"]
+
+
+def test_reading_in_capitals_needs_no_colon(split_sections: SectionSplitter) -> None:
+    assert sections(split_sections, "Edema.\nADDENDUM  No edema.") == [
+        ("report", "Edema."),
+        ("addendum", "No edema."),
+    ]
+
+
+def test_comparison_within_a_title_opens_no_section(split_sections: SectionSplitter) -> None:
+    report = "IMPRESSION: AP chest compared to ___:\n\nEdema."
+
+    assert {name for name, _ in sections(split_sections, report)} == {"impression"}
+
+
 def test_text_before_the_first_heading_belongs_to_the_column(
     split_sections: SectionSplitter,
 ) -> None:
@@ -196,6 +248,15 @@ def test_wrapped_line_does_not_end_a_sentence(
     assert sentences(split_sentences, text) == [text]
 
 
+def test_line_with_a_heading_is_as_wide_as_it_was_written(
+    split_sentences: SentenceSplitter,
+) -> None:
+    text = "FINDINGS: Cardiac and Hilar Contours\nUnremarkable and Unchanged in Appearance."
+    start = text.index("Cardiac")
+
+    assert split_sentences(text, start, len(text)) == [(start, len(text))]
+
+
 @pytest.mark.parametrize("line_break", ["\n", "\r\n", "\n\n", "\n \n"])
 def test_short_line_ends_a_sentence(split_sentences: SentenceSplitter, line_break: str) -> None:
     text = f"Lungs clear{line_break}Heart large{line_break}There is a left pleural effusion"
@@ -237,3 +298,166 @@ def test_parts_stand_in_order_without_overlap(split_sections: SectionSplitter, r
 
     ends = [0, *(part.end for part in parts)]
     assert all(end <= part.start < part.end for end, part in zip(ends, parts, strict=False))
+
+
+# Short cuts
+
+RULEBOOKS = {lang: load_rulebook(lang=lang) for lang in languages()}
+LANGUAGES = pytest.mark.parametrize("lang", RULEBOOKS)
+NEVER = re.compile(r"(?!)")
+
+
+def sentence_splitters(lang: str) -> tuple[SentenceSplitter, SentenceSplitter]:
+    """The splitter, and one that looks at every mark."""
+    rulebook = RULEBOOKS[lang]
+    quick, slow = (
+        SentenceSplitter(rulebook.text, AccentFolder(rulebook.words.accents)) for _ in range(2)
+    )
+    slow._plain = NEVER
+    return quick, slow
+
+
+def section_splitters(lang: str) -> tuple[SectionSplitter, SectionSplitter]:
+    """The splitter, and one that looks at every word before a colon."""
+    rulebook = RULEBOOKS[lang]
+    quick, slow = (
+        SectionSplitter(rulebook.sections, AccentFolder(rulebook.words.accents)) for _ in range(2)
+    )
+    slow._is_other_word = lambda *place: False
+    return quick, slow
+
+
+SPLITTERS = {lang: (sentence_splitters(lang), section_splitters(lang)) for lang in RULEBOOKS}
+
+
+def fragments(lang: str) -> list[str]:
+    """Words that a splitter may stumble over: those of its rules, and some of reports."""
+    rulebook = RULEBOOKS[lang]
+    lists = ("abbreviations", "numbering", "unfinished", "unbegun")
+    ruled = chain.from_iterable(rulebook.text[name] for name in lists)
+    headings = chain.from_iterable(section.headings for section in rulebook.sections)
+    words = [
+        "Edema", "edema", "EDEMA", "mass", "No", "is", "a", "X", "2", "12", "1.4", "cm", "e.g",
+        "corazón", "AÑO", "más", "Übersicht", "Kerley\u017f", "Heart is normal", "approximate",
+        "[**2120-8-30**]", "3/4/2019", "(prior)", "<NAME>", "XXXX", "xxx", "Xerosis", "___",
+    ]  # fmt: skip
+    return [*dict.fromkeys([*words, *ruled, *headings])]
+
+
+SPACES = st.sampled_from([" ", " ", " ", "  ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "", "\n "])
+STOPS = st.sampled_from(
+    ["", "", ".", ".", ".", ". ", ".\n", ":", ": ", ":\n", "?", "!", ")", ".)", '."', "...", ";"]
+)
+OPENINGS = st.sampled_from(["", "", "", "", "(", '"', "'", "]", "- ", "1. ", "2) ", "** ", "? "])
+LONG = st.sampled_from(["", "", "", " " * 36, "*" * 36, "_" * 40, " word" * 320])
+CASES = st.sampled_from([str, str, str.upper, str.title])
+
+
+def pieces(lang: str) -> st.SearchStrategy[str]:
+    word = st.builds(lambda case, text: case(text), CASES, st.sampled_from(fragments(lang)))
+    return st.builds("".join, st.tuples(OPENINGS, word, LONG, STOPS, SPACES))
+
+
+TEXTS = {lang: st.lists(pieces(lang), max_size=8).map("".join) for lang in RULEBOOKS}
+
+
+@LANGUAGES
+@settings(max_examples=300)
+@given(data=st.data())
+def test_plain_sentence_is_that_of_all_marks(lang: str, data: st.DataObject) -> None:
+    text = data.draw(TEXTS[lang])
+    (quick, slow), _ = SPLITTERS[lang]
+
+    assert sentences(quick, text) == sentences(slow, text)
+
+
+@LANGUAGES
+@settings(max_examples=300)
+@given(data=st.data())
+def test_word_that_is_passed_over_is_no_heading(lang: str, data: st.DataObject) -> None:
+    text = data.draw(TEXTS[lang])
+    _, (quick, slow) = SPLITTERS[lang]
+
+    assert quick(text) == slow(text)
+
+
+@LANGUAGES
+def test_short_cuts_change_nothing_in_the_sample(lang: str, sample_reports: dict[str, str]) -> None:
+    (sentence, all_marks), (section, all_words) = SPLITTERS[lang]
+
+    for text in sample_reports.values():
+        assert sentences(sentence, text) == sentences(all_marks, text)
+        assert section(text) == all_words(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'No edema.\n"Heart" is normal.',
+        "No edema. \n'Heart' is normal.",
+        "Seen approx. 2 cm of fluid incl. blood.",
+        " Clear lungs" + " and clear lungs" * 200 + ".",
+        "The year is 2012. Heart is normal.",
+    ],
+)
+def test_sentence_with_a_trap_is_that_of_all_marks(text: str) -> None:
+    (quick, slow), _ = SPLITTERS["en"]
+
+    assert sentences(quick, text) == sentences(slow, text)
+
+
+def test_long_abbreviation_does_not_end_a_sentence() -> None:
+    lists = {"abbreviations": ("including",), "numbering": ("figure",)}
+    split = SentenceSplitter({**lists, "unfinished": (), "unbegun": ()})
+
+    found = sentences(
+        split, "Lines including. tubes. See Figure. 2 for edema. No such figure. Mass."
+    )
+
+    assert found == [
+        "Lines including. tubes.",
+        "See Figure. 2 for edema.",
+        "No such figure.",
+        "Mass.",
+    ]
+
+
+@LANGUAGES
+def test_heading_of_the_most_words_is_found_alone_in_its_line(lang: str) -> None:
+    (split, _) = SPLITTERS[lang][1]
+    headings = [h for s in RULEBOOKS[lang].sections if not s.organ for h in s.headings]
+    longest = max(headings, key=lambda heading: len(heading.split()))
+
+    assert split(f"{longest.upper()}\nEdema.")[-1].section.name == split.section(longest).name
+
+
+@pytest.mark.parametrize("between", [" " * 36, "*" * 36, " " + "_" * 38, " XXXX", " xxxxx"])
+def test_heading_far_before_its_colon_is_found(
+    split_sections: SectionSplitter, between: str
+) -> None:
+    report = f"Effusion.\nADDENDUM{between}: No effusion."
+
+    assert sections(split_sections, report)[-1] == ("addendum", "No effusion.")
+
+
+def test_most_sentences_and_colons_of_the_sample_take_the_short_cut(
+    sample_reports: dict[str, str],
+) -> None:
+    (quick, _), (section, _) = SPLITTERS["en"]
+    report = "\n".join(sample_reports.values())
+    words = [section._is_other_word(report, 0, m.start()) for m in re.finditer(":", report)]
+
+    assert len(quick._plain.findall(report)) > len(sentences(quick, report)) / 2
+    assert any(words)
+
+
+def test_endings_of_many_headings_are_forgotten(
+    rulebook: "Rulebook", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrlabel.sections._REMEMBERED", 2)
+    split = SectionSplitter(rulebook.sections)
+    for number in range(9):
+        report = f"Edema {number}. Findings: Clear lungs."
+        assert sections(split, report)[-1] == ("findings", "Clear lungs.")
+
+    assert len(split._endings) <= 2

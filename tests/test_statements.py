@@ -41,10 +41,11 @@ LUNG = Anatomy(
 def pairs(analyzer: "SentenceAnalyzer", rulebook: "Rulebook"):  # type: ignore[no-untyped-def]
     """Sentence -> (rule and assertion, predicate, subject) of each statement."""
     nlp = analyzer.nlp
+    denials = ["no", "clear of"]
     split = ClauseSplitter(
-        nlp, rulebook.clauses, before_cues=["no"], after_cues=[], denials=["no"], abbreviations=[]
+        nlp, rulebook.clauses, before_cues=denials, after_cues=[], denials=denials, abbreviations=[]
     )
-    find = StatementFinder(nlp, [HEART, MEDIASTINUM, LUNG], rulebook.clauses)
+    find = StatementFinder(nlp, [HEART, MEDIASTINUM, LUNG], rulebook.clauses, denials=denials)
 
     def found(sentence: str) -> list[tuple[str, str, str]]:
         doc = split(nlp.make_doc(sentence))
@@ -85,6 +86,9 @@ def test_subject_is_paired_with_its_predicate(  # type: ignore[no-untyped-def]
         "normal heart and mediastinum",
         "normal heart size , mediastinum",
         "the heart / mediastinum normal",
+        "heart , lungs , mediastinum are normal",  # a clause begins at the last comma
+        "the heart , the lungs , the mediastinum are normal",
+        "heart , lungs , mediastinum and hila are today as on the films of last week normal",
     ],
 )
 def test_predicate_is_shared_by_a_list_of_subjects(pairs, sentence: str) -> None:  # type: ignore[no-untyped-def]
@@ -103,6 +107,9 @@ def test_predicate_is_shared_by_a_list_of_subjects(pairs, sentence: str) -> None
         "the heart , previously enlarged ,",
         "lungs normal",  # not a predicate of the lungs
         "enlarged node , the heart",
+        "clear of any lung",  # denies it
+        "nodule near the heart , lungs are normal",
+        "heart , large mediastinal lungs",
         "",
     ],
 )

@@ -4,6 +4,7 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+from counting import add
 
 from cxrlabel.stats import StatsCounter
 from cxrlabel.stats_page import stats_page
@@ -46,8 +47,8 @@ def statistics(findings=FINDINGS, cue="no"):
     counter = StatsCounter(findings)
     for states in (("positive", "blank", "negative"), *[("blank", "positive", "positive")] * 2):
         labels = dict(zip((first, second, third), states, strict=True))
-        counter.add(StudyLabels("labeled", labels, (mention(cue),), ("findings",)))
-    counter.add(StudyLabels("empty", dict.fromkeys(findings, "blank"), (), ()))
+        add(counter, StudyLabels("labeled", labels, (mention(cue),), ("findings",)))
+    add(counter, StudyLabels("empty", dict.fromkeys(findings, "blank"), (), ()))
     return counter.statistics()
 
 
@@ -176,5 +177,5 @@ def test_many_findings_in_a_study_share_the_last_bar():
     counter = StatsCounter(names)
     for n in (1, 15, 18, 20):
         states = ["positive"] * n + ["blank"] * (20 - n)
-        counter.add(StudyLabels("labeled", dict(zip(names, states, strict=True)), (), ()))
+        add(counter, StudyLabels("labeled", dict(zip(names, states, strict=True)), (), ()))
     assert "15+</text>" in stats_page(counter.statistics(), record={})

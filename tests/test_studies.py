@@ -1,6 +1,6 @@
 import pytest
 
-from cxrlabel.studies import Mention, blank_labels, correct, fill_parents, study_labels
+from cxrlabel.studies import Mention, blank_labels, correct, study_labels
 
 FINDINGS = ("No Finding", "Edema", "Support Devices", "Pneumonia")
 RANKS = {"preliminary": 0, "findings": 1, "addendum": 2}
@@ -130,38 +130,3 @@ def test_mention_that_makes_no_label_corrects_nothing() -> None:
     found = [MENTION, MENTION._replace(section="addendum", assertion="none", reason="historical")]
 
     assert correct(found, RANKS) == found
-
-
-PARENTS = {"Pneumonia": "Consolidation", "Consolidation": "Lung Opacity", "Edema": "Lung Opacity"}
-
-
-@pytest.mark.parametrize(
-    ("labels", "filled", "changed"),
-    [
-        ({"Edema": "positive", "Lung Opacity": "blank"}, "positive", 1),
-        ({"Edema": "positive", "Lung Opacity": "negative"}, "positive", 1),
-        ({"Edema": "positive", "Lung Opacity": "positive"}, "positive", 0),
-        ({"Edema": "uncertain", "Lung Opacity": "blank"}, "uncertain", 1),
-        ({"Edema": "uncertain", "Lung Opacity": "negative"}, "negative", 0),
-        ({"Edema": "negative", "Lung Opacity": "blank"}, "blank", 0),
-        ({"Edema": "blank", "Lung Opacity": "uncertain"}, "uncertain", 0),
-    ],
-)
-def test_parent_is_filled_from_its_child(labels: dict[str, str], filled: str, changed: int) -> None:
-    count = fill_parents(labels, PARENTS)
-
-    assert (labels["Lung Opacity"], count) == (filled, changed)
-
-
-def test_grandparent_is_filled_from_the_grandchild() -> None:
-    labels = {"Pneumonia": "positive", "Consolidation": "blank", "Lung Opacity": "blank"}
-
-    assert fill_parents(labels, PARENTS) == 2
-    assert set(labels.values()) == {"positive"}
-
-
-def test_parent_outside_the_label_set_is_not_added() -> None:
-    labels = {"Edema": "positive"}
-
-    assert fill_parents(labels, PARENTS) == 0
-    assert labels == {"Edema": "positive"}

@@ -172,3 +172,30 @@ def test_token_offsets_slice_back(analyzer: "SentenceAnalyzer", text: str) -> No
     doc = analyzer.nlp.make_doc(text)
 
     assert [text[start:end] for start, end in doc.user_data[OFFSETS]] == [t.text for t in doc]
+
+
+def test_phrase_is_tokenised_once_while_the_rules_are_read(analyzer: "SentenceAnalyzer") -> None:
+    tokenizer = analyzer.nlp.tokenizer
+    with tokenizer.remembering():
+        first, again = tokenizer("no effusions"), tokenizer("no effusions")
+    later = tokenizer("no effusions")
+
+    assert again is first
+    assert later is not first
+    assert [token.norm_ for token in later] == [token.norm_ for token in first]
+
+
+def test_sentence_is_not_remembered_by_the_tokenizer(analyzer: "SentenceAnalyzer") -> None:
+    tokenizer = analyzer.nlp.tokenizer
+
+    assert tokenizer("no effusions") is not tokenizer("no effusions")
+
+
+def test_mistake_while_the_rules_are_read_ends_the_remembering(
+    analyzer: "SentenceAnalyzer",
+) -> None:
+    tokenizer = analyzer.nlp.tokenizer
+    with pytest.raises(ValueError, match="wrong"), tokenizer.remembering():
+        raise ValueError("wrong")
+
+    assert tokenizer("no effusions") is not tokenizer("no effusions")

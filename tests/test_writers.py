@@ -4,13 +4,15 @@ import json
 import os
 import stat
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from drawn import columns
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxrlabel.errors import InputError
-from cxrlabel.writers import atomic_path, check_target, neutralise, open_rows
+from cxrlabel.writers import Coded, atomic_path, cells_of, check_target, neutralise, open_rows
 
 COLUMNS = {"id": str, "start": int, "share": float, "cue": str}
 ROWS = [("007", 3, 0.5, "no"), ("8", None, -1.0, '- é, "x"\ny'), ("9", 4, None, "")]
@@ -174,3 +176,81 @@ def test_no_csv_cell_begins_like_a_formula_and_none_is_lost(tmp_path_factory, ce
     with path.open(encoding="utf-8", newline="") as file:
         written = [row[1] for row in csv.reader(file)][1:]
     assert written == [neutralise(cell) for cell in cells]
+
+
+# write_columns
+
+
+def test_cells_of_a_column_are_plain_values():
+    numbers = Coded([1.0, None], np.array([1, 0, 0], np.uint8))
+    texts = Coded(["a\0", "b"], np.array([1, 0]))
+    masked = np.ma.masked_array([3, 4], [False, True])
+    columns = (["a", None], numbers, texts, np.array([1, 2]), masked)
+
+    cells = [cells_of(column) for column in columns]
+
+    assert cells == [["a", None], [None, 1.0, 1.0], ["b", "a\0"], [1, 2], [3, None]]
+    assert {type(cell) for cell in (*cells[2], *cells[3], cells[4][0])} == {str, int}
+
+
+TEXTS = st.one_of(
+    st.none(),
+    st.sampled_from(["", "=1+1", "-1.0", "- small", "@sum", "\tx", 'a "b", c', "a\r\nb", "é"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+)
+INTEGERS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1))
+SHARES = st.one_of(st.none(), st.sampled_from([1.0, 0.0, -1.0]), st.floats(allow_nan=False))
+CELLS = {str: TEXTS, int: INTEGERS, float: SHARES, bool: st.one_of(st.none(), st.booleans())}
+
+
+@st.composite
+def tables(draw):
+    """Types of columns, and batches of their columns."""
+    kinds = draw(st.lists(st.sampled_from(list(CELLS)), min_size=1, max_size=4))
+    sizes = draw(st.lists(st.integers(0, 4), max_size=3))
+    return kinds, [[draw(columns(CELLS[kind], size)) for kind in kinds] for size in sizes]
+
+
+CODES = np.array([1, 0, 0], np.uint8)
+TABLE = (
+    [str, str, int, int, float],
+    [
+        [
+            ["-1.0", None, "=1"],
+            Coded(["+x", None], CODES),
+            np.array([7, 8, 9]),
+            np.ma.masked_array([7, 8, 9], [False, True, False]),
+            Coded([-1.0, None], CODES),
+        ]
+    ],
+)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+@settings(max_examples=30)
+@example(table=TABLE)
+@given(table=tables())
+def test_columns_are_written_as_the_same_rows_are(tmp_path_factory, kind, table):
+    kinds, batches = table
+    names = {f"={number}": kind for number, kind in enumerate(kinds)}
+    folder = tmp_path_factory.getbasetemp()
+    by_columns, by_rows = folder / f"columns.{kind}", folder / f"rows.{kind}"
+    with (
+        open_rows(by_columns, names, force=True) as column_writer,
+        open_rows(by_rows, names, force=True) as row_writer,
+    ):
+        for batch in batches:
+            column_writer.write_columns(batch)
+            row_writer.write(list(zip(*map(cells_of, batch), strict=True)))
+
+    assert by_columns.read_bytes() == by_rows.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
+def test_columns_of_another_number_or_length_are_an_error(tmp_path, name):
+    for batch in ([["1"]], [["1", "2"], [1]]):
+        with (
+            pytest.raises(ValueError),
+            open_rows(tmp_path / name, {"id": str, "n": int}) as writer,
+        ):
+            writer.write_columns(batch)
