@@ -25,16 +25,17 @@ _TIGHT: Final = re.compile(r"[^\W\d_]{2}")  # a word behind a stop without a spa
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _NUMBER: Final = 3  # characters of an item's number, with its bracket
 MAX_SENTENCE: Final = 1500  # characters; longer stretches are cut at a space
-_REMEMBERED: Final = 4096  # stretches before a colon
 _INLINE_HEADING: Final = 7  # letters: shorter headings count only behind a stop or a line break
 
 _STARTS: Final = ("", ".", ":", ";", "!", "?")  # what may stand before a heading in its line
 _HEADING_REACH: Final = 120  # characters of a line before a colon that may hold a heading
 _MARKS: Final = " \t\r\xa0*#"  # around a heading
-_TAIL: Final = 40  # characters before a colon: more than the last word of any heading
-_HEADING_END: Final = re.compile(r":+|\n|\Z")
+_HEADING_END: Final = re.compile(r"[:\n]")
+_JOINED: Final = re.compile(r"[\s/_-]*")  # what may stand between the words of a heading
+_SPACES: Final = 24  # characters that a heading may be longer by such marks
 _CAPITALS: Final = re.compile(r"[ \t\r\xa0*#]*+([A-Z]+(?: [A-Z]+)*)(?:  |\t)\s*\w")
 _TITLE: Final = 80  # characters at most of a title over a report, "CHEST, TWO VIEWS"
+_WIDE_TITLE: Final = 300  # … with the space around it
 _SHORT_TITLE: Final = 20  # … that may end with a stop, "ICU DAY 19."
 _STOP: Final = re.compile(r"[a-z]{2}\.\s+(?=[A-Z])|\.\s*\Z", re.IGNORECASE)
 _SENTENCES: Final = (
@@ -76,8 +77,12 @@ class SectionSplitter:
         }
         self._by_name = {section.name: section for section in sections}
         self._words = max(len(heading.split()) for heading in self._by_heading)
-        self._last_words = {heading.rpartition(" ")[2] for heading in self._by_heading}
-        self._endings: dict[str, tuple[Section, int] | None] = {}  # stretches that were looked at
+        self._reach = _SPACES + max(map(len, self._by_heading))
+        self._endings = {
+            " ".join(words[index:])
+            for words in map(str.split, self._by_heading)
+            for index in range(len(words))
+        }
 
     def section(self, name: str) -> Section:
         """The section of a column or heading name; a name that the rules lack is body text."""
@@ -105,16 +110,20 @@ class SectionSplitter:
     def _headings(self, text: str) -> Iterator[Part]:
         """The headings, each as the part that it takes up."""
         for match in _HEADING_END.finditer(text):
-            line = max(text.rfind("\n", 0, match.start()) + 1, match.start() - _HEADING_REACH)
-            if match.group() == "\n" or match.end() == match.start():
-                heading = self._alone(text, line, match.start())
-                leading = None if heading is not None else self._leading(text, match.start())
-                if leading is not None:
-                    yield leading
-            else:
-                heading = self._before_colon(text, line, match.start())
-            if heading is not None:
-                yield Part(heading.section, heading.start, match.end())
+            at = match.start()
+            if text[at] == "\n":
+                yield from self._at_line_end(text, at, at + 1)
+            elif text[at - 1 : at] != ":":  # the first of several
+                yield from self._before_colon(text, at)
+        yield from self._at_line_end(text, len(text), len(text))
+
+    def _at_line_end(self, text: str, end: int, following: int) -> Iterator[Part]:
+        heading = self._alone(text, _line_start(text, end), end)
+        leading = self._leading(text, end) if heading is None else None
+        if heading is not None:
+            yield Part(heading.section, heading.start, following)
+        elif leading is not None:
+            yield leading
 
     def _alone(self, text: str, start: int, end: int) -> Part | None:
         """A heading that fills its line."""
@@ -137,45 +146,53 @@ class SectionSplitter:
             return None
         return Part(section, match.start(1), match.end(1))
 
-    def _before_colon(self, text: str, start: int, end: int) -> Part | None:
+    def _before_colon(self, text: str, colon: int) -> Iterator[Part]:
         """The longest heading that ends at a colon: a word of the line begins it."""
-        if self._is_other_word(text, start, end):
-            return None
-        stretch = text[start:end]
-        if stretch not in self._endings:  # headings repeat
-            if len(self._endings) >= _REMEMBERED:
-                self._endings.clear()
-            self._endings[stretch] = self._ending(stretch)
-        found = self._endings[stretch]
-        return None if found is None else Part(found[0], start + found[1], end)
-
-    def _is_other_word(self, text: str, start: int, end: int) -> bool:
-        """Whether a word that ends no heading stands before a colon; a quick look at most of them.
-
-        Behind a heading there may be a date or a de-identification mark.
-        """
-        tail = max(start, end - _TAIL)
-        words = _WORD.findall(text, tail, end)
-        if not words or not words[-1].isalpha() or (len(words) == 1 and tail > start):
-            return False  # behind a mark, or cut off
-        word = self._fold(words[-1])
-        return word not in self._last_words and not word.startswith("xxx")
+        start = _line_start(text, colon)
+        found = self._ending(text[start:colon])
+        if found is not None:
+            end = colon + 1
+            while text[end : end + 1] == ":":
+                end += 1
+            yield Part(found[0], start + found[1], end)
 
     def _ending(self, stretch: str) -> tuple[Section, int] | None:
-        """The longest heading that ends a stretch before a colon, and where it begins."""
-        stretch = _NOTE.sub("", stretch).rstrip(_MARKS)
-        words = list(_WORD.finditer(stretch))[-self._words :]
-        for word in words:
-            name = stretch[word.start() :]
-            section = self._by_heading.get(self._fold(name))
-            if section is not None:
-                before = stretch[: word.start()].rstrip(_MARKS)[-1:]
-                begins = before in _STARTS or len(name) >= _INLINE_HEADING
-                return (section, word.start()) if begins else None
-        return None
+        """The longest heading that ends a stretch before a colon, and where it begins.
+
+        Behind it there may be a date or a de-identification mark.
+        """
+        name = stretch.rstrip(_MARKS)
+        if not name[-1:].isalpha() or name[-1] in "xX":
+            name = _NOTE.sub("", stretch).rstrip(_MARKS)
+        last = name.rpartition(" ")[2]
+        if last.isalpha() and self._unaccented(last.lower()) not in self._endings:
+            return None
+        heading, begin = "", -1
+        end = len(name)
+        section: Section | None = None
+        for word in reversed(list(_WORD.finditer(name, max(0, len(name) - self._reach)))):
+            folded = self._unaccented(word.group().lower())
+            heading = f"{folded} {heading}" if heading else folded
+            last = end == len(name)
+            if heading not in self._endings or not (
+                word.end() == end if last else _JOINED.fullmatch(name, word.end(), end)
+            ):
+                break
+            end = word.start()
+            if heading in self._by_heading:
+                section, begin = self._by_heading[heading], end
+        before = name[:begin].rstrip(_MARKS)[-1:] if section is not None else ""
+        if section is None or not (before in _STARTS or len(name) - begin >= _INLINE_HEADING):
+            return None
+        return section, begin
 
     def _fold(self, heading: str) -> str:
         return " ".join(_SEPARATOR.split(self._unaccented(heading.lower())))
+
+
+def _line_start(text: str, position: int) -> int:
+    """Where the line of a position begins, or the part of it that may hold a heading."""
+    return max(text.rfind("\n", 0, position) + 1, position - _HEADING_REACH)
 
 
 def _paragraph_start(text: str, start: int, position: int) -> int:
@@ -186,6 +203,8 @@ def _paragraph_start(text: str, start: int, position: int) -> int:
 
 def _is_title(text: str, part: Part) -> bool:
     """Whether a part only says which images these are, as far as its form tells: no sentence."""
+    if part.end - part.start > _WIDE_TITLE:
+        return False
     stretch = text[part.start : part.end].strip()
     if part.start == 0 and len(stretch) <= _SHORT_TITLE:
         return True
