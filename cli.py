@@ -173,7 +173,8 @@ def label(
         from cxrlabel.batch import Outputs, label_files
         from cxrlabel.startup import import_spacy_alone
 
-        import_spacy_alone()
+        if workers <= 1 and not cluster:  # else it is imported in other processes
+            import_spacy_alone()
         outputs = Outputs(out, mentions, stats, force=force)
         with progress_line("labeling") as progress:
             run = label_files(

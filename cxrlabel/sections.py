@@ -173,9 +173,9 @@ class SectionSplitter:
         for word in reversed(list(_WORD.finditer(name, max(0, len(name) - self._reach)))):
             folded = self._unaccented(word.group().lower())
             heading = f"{folded} {heading}" if heading else folded
-            last = end == len(name)
+            whole = word.end() == len(name)  # nothing is between the last word and the colon
             if heading not in self._endings or not (
-                word.end() == end if last else _JOINED.fullmatch(name, word.end(), end)
+                whole if end == len(name) else _JOINED.fullmatch(name, word.end(), end)
             ):
                 break
             end = word.start()
