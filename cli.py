@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrlabel.annotate import annotate_app
+from cxrlabel.audit.commands import audit_app
 from cxrlabel.terminal import (
     NOTHING_WRITTEN,
     ForceOption,
@@ -36,6 +37,7 @@ rules_app = typer.Typer(
 )
 app.add_typer(rules_app, name="rules")
 app.add_typer(annotate_app, name="annotate")
+app.add_typer(audit_app, name="audit")
 
 
 def _print_version(wanted: bool) -> None:
