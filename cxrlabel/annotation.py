@@ -7,7 +7,7 @@ column's name, and the offsets of its mentions move along; the task remembers wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,21 +216,27 @@ def _status(row: ReportRow, outline: Sequence[Sentence]) -> str:
 
 
 def read_mentions(
-    path: Path, id_column: str, findings: Sequence[str]
+    path: Path, id_column: str, findings: Sequence[str], *, only: Collection[str] | None = None
 ) -> dict[str, list[PlacedMention]]:
-    """The mentions by study."""
+    """The mentions by study.
+
+    Args:
+        only: ids of the studies that are wanted; None: all.
+    """
     table = open_table(path, names=(id_column,))
     for name in (id_column, *Mention._fields):
         require_column(name, table.columns, place=str(path))
     by_study: dict[str, list[PlacedMention]] = {}
-    for place, (study_id, *cells) in table.read([id_column, *Mention._fields]):
+    for place, (cell, *cells) in table.read([id_column, *Mention._fields]):
+        study = _without_apostrophe(read_id(cell, place))
+        if only is not None and study not in only:
+            continue
         mention = _mention_of_row(dict(zip(Mention._fields, cells, strict=True)), place)
         if mention.finding not in findings:
             raise InputError(
                 f"{place}: unknown finding {short(mention.finding)}; "
                 "name the --rules that it is defined in"
             )
-        study = _without_apostrophe(read_id(study_id, place))
         by_study.setdefault(study, []).append(PlacedMention(mention, place))
     return by_study
 

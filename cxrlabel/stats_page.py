@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import StringIO
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cxrlabel.findings import BLANK, NEGATIVE, NO_FINDING, POSITIVE, STATES, UNCERTAIN
+from cxrlabel.figures import COLORS, INK, MUTED, svg
+from cxrlabel.findings import NEGATIVE, NO_FINDING, POSITIVE, STATES
 from cxrlabel.stats import (
     NOT_COUNTED,
     NOT_STATED,
@@ -17,40 +16,10 @@ from cxrlabel.stats import (
     one_to,
     percent,
 )
-from cxrlabel.studies import NONE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Blue and amber differ for every kind of colour vision, and the four differ in lightness for print
-COLORS: Final[Mapping[str, str]] = {
-    POSITIVE: "#1f4e79",
-    UNCERTAIN: "#e0a030",
-    NEGATIVE: "#8fb3cf",
-    BLANK: "#e7eaed",
-    NONE: "#7b858f",
-}
-_INK: Final = "#1a1f24"
-_MUTED: Final = "#4d5761"  # 7.4 : 1 on white
-_RULE: Final = "#cfd5da"
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
-    "svg.hashsalt": "cxr",  # equal statistics give equal files
-    "text.parse_math": False,  # a "$" in a finding's name is a "$"
-    "font.size": 8.5,
-    "text.color": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _RULE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "xtick.color": _MUTED,
-    "ytick.color": _INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
-_NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-_WIDTH: Final = 10.0  # inches of 72 units; the page scales it to the width of the column
 _MOST_BARS: Final = 16  # of the histogram; the last one takes what is above
 _TOP_RULES: Final = 4
 _TOP_SECTIONS: Final = 15
@@ -105,32 +74,16 @@ def _plots(statistics: LabelStatistics) -> dict[str, str]:
     seen = [index for index, row in enumerate(rows) if row.counts[POSITIVE]]
     plots: dict[str, str] = {}
     if statistics.labeled and rows:
-        plots["states"] = _svg("states", 0.6 + 0.25 * len(rows), lambda axes: _states(axes, rows))
+        height = 0.6 + 0.25 * len(rows)
+        plots["states"] = svg("states", height, lambda f: _states(f.add_subplot(), rows))
         counts = _tail_added(statistics.findings_per_study)
-        plots["per_study"] = _svg("per-study", 2.6, lambda axes: _histogram(axes, counts))
+        plots["per_study"] = svg("per-study", 2.6, lambda f: _histogram(f.add_subplot(), counts))
     if len(seen) > 1:
         height = 1.5 + 0.3 * len(seen)
-        plots["together"] = _svg("together", height, lambda axes: _together(axes, statistics, seen))
-    return {name: Markup(svg) for name, svg in plots.items()}  # matplotlib escapes its text
-
-
-def _svg(name: str, height: float, draw: Callable[[Axes], None]) -> str:
-    """A plot as an svg element that fits the page and shares no ids with other plots of it."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    buffer = StringIO()
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        figure.patch.set_visible(False)
-        draw(figure.add_subplot())
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    text = buffer.getvalue()
-    body = text[text.index(">", text.index("<svg")) + 1 :]  # without the declaration of a document
-    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
-    # the height that matplotlib writes is fixed; the view box alone lets the page scale it
-    box = f"0 0 {72 * _WIDTH:g} {72 * height:g}"
-    return f'<svg viewBox="{box}" role="img" aria-labelledby="{name}-caption">{body}'
+        plots["together"] = svg(
+            "together", height, lambda f: _together(f.add_subplot(), statistics, seen)
+        )
+    return {name: Markup(plot) for name, plot in plots.items()}  # matplotlib escapes its text
 
 
 def _states(axes: Axes, rows: Sequence[FindingStatistics]) -> None:
@@ -194,7 +147,7 @@ def _together(axes: Axes, statistics: LabelStatistics, seen: Sequence[int]) -> N
     centres = [place + 0.5 for place in range(len(seen))]
     rows = [f"{name}  (n = {n:,})" for name, n in zip(names, sizes, strict=True)]
     axes.set_yticks(centres, rows)
-    axes.set_xticks(centres, names, rotation=45, ha="left", rotation_mode="anchor", color=_INK)
+    axes.set_xticks(centres, names, rotation=45, ha="left", rotation_mode="anchor", color=INK)
     axes.xaxis.tick_top()
     axes.invert_yaxis()
     axes.spines["bottom"].set_visible(False)
@@ -203,7 +156,7 @@ def _together(axes: Axes, statistics: LabelStatistics, seen: Sequence[int]) -> N
 def _cell(axes: Axes, column: int, row: int, share: float) -> None:
     if not share > 0:  # nan: the diagonal
         mark = "·" if share == 0 else "–"
-        axes.text(column + 0.5, row + 0.5, mark, ha="center", va="center", color=_MUTED)
+        axes.text(column + 0.5, row + 0.5, mark, ha="center", va="center", color=MUTED)
         return
     label = f"{100 * share:.0f}" if share >= 0.005 else "<1"
     color = "white" if share > 0.79 else "black"  # at least 4.5 : 1 on every shade
