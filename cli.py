@@ -274,12 +274,12 @@ def demo(
     ),
     force: ForceOption = False,
 ) -> None:
-    """Label the bundled sample of invented reports and compare with its expected labels."""
+    """Label a bundled sample of invented reports, simulate their review, audit the labels."""
     from cxrlabel.startup import import_spacy_alone
 
     with errors_as_lines():
         import_spacy_alone()
-        from cxrlabel.demo import run_demo
+        from cxrlabel.demo import REPORTS, run_demo
 
         with progress_line("labeling the sample") as progress:
             done = run_demo(out, force=force, progress=progress)
@@ -290,10 +290,18 @@ def demo(
         )
         typer.echo(f"\nagreement with the expected labels: {agreement.share:.1%} of all cells")
         typer.echo(f"F1 by state: {states}\n")
+        drawn, page = len(done.sample.table), out / "audit" / "index.html"
+        typer.echo(
+            f"audit: drew {drawn} of {done.sample.studies} studies, read them by simulation, found "
+            f"{len(done.audit.audit.disagreements)} disagreements -> {page}\n"
+        )
         typer.echo("next:")
-        typer.echo(f"  open {out / 'stats.html'} in a browser")
+        typer.echo(f"  open {page} and {out / 'stats.html'} in a browser")
         typer.echo('  uv run cxr label --text "Small left effusion. No pneumothorax."')
         typer.echo("  uv run cxr label YOUR_REPORTS.csv -o labels.csv --mentions mentions.csv")
+        typer.echo(
+            f"  uv run cxr audit review {out / 'sample.csv'} --reports {REPORTS} --db review.sqlite"
+        )
         typer.echo('  uv run cxr rules show "Pleural Effusion"')
 
 

@@ -1,4 +1,8 @@
-"""The demo: the bundled invented reports, labeled and compared with their expected labels."""
+"""The demo: the bundled invented reports, labeled, drawn for review, "reviewed" and audited.
+
+The review is simulated: each drawn study gets its expected labels, as if one reviewer had read the
+report without a slip.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cxrlabel.audit.design import SampleTable, write_sample
+from cxrlabel.audit.report import ReportRun, write_report
+from cxrlabel.audit.report_inputs import Sources
+from cxrlabel.audit.sampling import draw_sample, state_cells
 from cxrlabel.batch import LabelingRun, Outputs, Progress, label_files
 from cxrlabel.findings import BLANK, STATES, load_findings, resolve
 from cxrlabel.tables import read_labels
+from cxrlabel.writers import open_rows
 
 _DATA: Final = Path(__file__).parent / "data"
 REPORTS: Final = _DATA / "demo_reports.csv"
 EXPECTED: Final = _DATA / "demo_expected.csv"
+REVIEWED: Final = 100  # studies that are drawn for review
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +52,42 @@ class Demo:
 
     run: LabelingRun
     agreement: Agreement
+    sample: SampleTable
+    audit: ReportRun
 
 
 def run_demo(out: Path, *, force: bool = False, progress: Progress | None = None) -> Demo:
-    """Label the bundled sample into a folder and compare.
+    """Label the bundled sample into a folder, compare, and audit a drawn part of it.
 
     Raises:
         InputError: a file of the folder exists and `force` is not set.
     """
     outputs = Outputs(out / "labels.csv", out / "mentions.csv", out / "stats.html", force=force)
     run = label_files([str(REPORTS)], outputs, progress=progress)
-    return Demo(run, compare_labels(EXPECTED, outputs.labels))
+    labels = read_labels(outputs.labels, resolve=resolve).table
+    sample = draw_sample(state_cells(labels), n=REVIEWED, seed=1)
+    write_sample(out / "sample.csv", sample, force=force)
+    simulate_reading(out / "manual.csv", sample, force=force)
+    sources = Sources(
+        labels=outputs.labels,
+        manual=out / "manual.csv",
+        sample=out / "sample.csv",
+        mentions=out / "mentions.csv",
+        reports=[str(REPORTS)],
+    )
+    audit = write_report(sources, out / "audit", force=force)
+    return Demo(run, compare_labels(EXPECTED, outputs.labels), sample, audit)
+
+
+def simulate_reading(path: Path, sample: SampleTable, *, force: bool = False) -> None:
+    """Write the expected labels of the drawn studies as a manual review of their reports."""
+    expected = read_labels(EXPECTED, resolve=resolve).table.loc[sample.table.index]
+    kinds: dict[str, type] = dict.fromkeys(("study_id", "reviewer", "reference"), str)
+    kinds |= dict.fromkeys(map(str, expected.columns), float)
+    cells = expected.astype(object).where(expected.notna(), None)
+    with open_rows(path, kinds, force=force) as writer:
+        for row in cells.itertuples(name=None):
+            writer.write([(row[0], "simulated", "report", *row[1:])])
 
 
 def compare_labels(expected: Path, labels: Path) -> Agreement:

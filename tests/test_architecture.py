@@ -17,7 +17,8 @@ IMAGE_PACKAGES = {"torch", "torchvision", "timm", "lightning", "transformers"}
 LANGUAGE_PACKAGES = {"spacy", "thinc", "negspacy"}
 # `cxr --help` answers at once because none of these is loaded for it.
 SLOW_PACKAGES = IMAGE_PACKAGES | LANGUAGE_PACKAGES | {
-    "dask", "distributed", "jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "sklearn",
+    "dask", "distributed", "fastapi", "jinja2", "matplotlib", "numpy", "pandas", "pyarrow",
+    "sklearn", "sqlalchemy", "starlette", "uvicorn",
 }  # fmt: skip
 # What cxrvision may use of cxrlabel: none of these imports spaCy.
 SHARED_MODULES = {

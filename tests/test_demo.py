@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from cxrlabel.demo import EXPECTED, Agreement, compare_labels, run_demo
+from cxrlabel.audit.observation import read_observation
+from cxrlabel.demo import EXPECTED, REVIEWED, Agreement, compare_labels, run_demo
 from cxrlabel.errors import InputError
 
 Cxr = Callable[..., Result]
@@ -32,7 +33,8 @@ def test_demo_writes_its_files(demo: tuple[Path, Result]) -> None:
 
     assert done.exit_code == 0
     assert {path.name for path in out.iterdir()} == {
-        "labels.csv", "labels.csv.run.json", "mentions.csv", "stats.html",
+        "audit", "labels.csv", "labels.csv.run.json", "manual.csv", "mentions.csv", "sample.csv",
+        "stats.html",
     }  # fmt: skip
 
 
@@ -66,6 +68,30 @@ def test_demo_record_counts_its_reports(
     assert record["statistics"]["reports"] == len(sample_reports)
 
 
+def test_demo_reviews_the_drawn_studies_by_their_expected_labels(demo: tuple[Path, Result]) -> None:
+    out, _ = demo
+    sample, manual = rows(out / "sample.csv"), rows(out / "manual.csv")
+    expected = {row["study_id"]: row for row in rows(EXPECTED)}
+
+    assert [row["study_id"] for row in manual] == [row["study_id"] for row in sample]
+    assert len(sample) == REVIEWED
+    for row in manual:
+        assert (row.pop("reviewer"), row.pop("reference")) == ("simulated", "report")
+        assert row == expected[row["study_id"]]
+
+
+def test_demo_audits_what_was_drawn(demo: tuple[Path, Result]) -> None:
+    out, done = demo
+    metrics = rows(out / "audit/metrics.csv")
+    differing = len(rows(out / "audit/disagreements.csv"))
+
+    assert {row["n"] for row in metrics if row["finding"] == "No Finding"} == {str(REVIEWED)}
+    assert sum(int(row["tp"]) for row in metrics) > 100
+    assert read_observation(out / "audit/noise.json").n == REVIEWED
+    assert f"drew {REVIEWED} of 180 studies" in done.stdout
+    assert f"found {differing} disagreements -> {out}/audit/index.html" in done.stdout
+
+
 def test_demo_agrees_with_the_expected_labels(demo: tuple[Path, Result]) -> None:
     agreement = compare_labels(EXPECTED, demo[0] / "labels.csv")
 
@@ -80,7 +106,7 @@ def test_demo_prints_table_agreement_and_what_to_try(demo: tuple[Path, Result]) 
     assert "Pleural Effusion" in done.stdout
     assert f"agreement with the expected labels: {agreement.share:.1%} of all cells" in done.stdout
     assert f"F1 by state: positive {agreement.f1('positive'):.3f}, negative" in done.stdout
-    assert f"open {out}/stats.html in a browser" in done.stdout.replace("\n", "")
+    assert f"open {out}/audit/index.html and {out}/stats.html in a browser" in done.stdout
     assert 'cxr rules show "Pleural Effusion"' in done.stdout
 
 

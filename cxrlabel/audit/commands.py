@@ -1,4 +1,4 @@
-"""The commands `cxr audit`: what to review, and which labels a model doubts."""
+"""The commands `cxr audit`: plan and draw a review, read it, report label error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cxrlabel.audit.report_command import audit_report
+from cxrlabel.audit.review.commands import audit_export, audit_import, audit_review
 from cxrlabel.terminal import ForceOption, console, errors_as_lines, note, split_names
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from cxrlabel.audit.plan import AuditPlan
 
 audit_app = typer.Typer(
-    no_args_is_help=True, help="Plan and draw the manual review that measures label error."
+    no_args_is_help=True, help="Measure label error: plan, draw, review, report."
 )
 
 DESIGNS: Final = ("states", "simple", "scores")
@@ -221,3 +223,9 @@ def _plan_tables(plan: AuditPlan) -> tuple[Table, Table]:
         interval = f"{row.sensitivity:.2f} [{row.lo:.2f}, {row.hi:.2f}]" if known else "–"
         truths.add_row(Text(row.finding), f"{row.prevalence:.1%}", interval)
     return states, truths
+
+
+audit_app.command("review")(audit_review)
+audit_app.command("export")(audit_export)
+audit_app.command("import")(audit_import)
+audit_app.command("report")(audit_report)
