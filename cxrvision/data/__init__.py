@@ -1,0 +1,1 @@
+"""From a data set on disk to pixels of studies: manifest, views, reading, cache."""
