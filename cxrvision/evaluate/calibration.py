@@ -1,0 +1,181 @@
+"""Calibration: does a probability of .3 mean three in ten?
+
+Logistic recalibration of the labels on the logit of the probability (Cox 1958; Van Calster et al.
+2019): the slope is 1 where the probabilities spread as they should, below 1 where they are too
+extreme; the intercept, with the slope held at 1, is 0 where their mean is right. Standard errors
+are of the sandwich form over patients. The curve has bins of equal size, because in bins of equal
+width nearly all studies of a rare finding share the first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cxrlabel.audit.intervals import wilson
+from cxrlabel.audit.patients import design_effect
+from cxrvision.evaluate.estimates import (
+    NAN,
+    UNDEFINED,
+    Estimate,
+    Measure,
+    number_of_patients,
+    plain_interval,
+)
+
+if TYPE_CHECKING:
+    from cxrvision.evaluate.estimates import Bools, Floats, Integers
+
+BINS: Final = 10
+_CLOSEST: Final = 1e-6  # to 0 and to 1: the logit of these has no bounds
+_STEPS: Final = 50
+_TOLERANCE: Final = 1e-10
+_STEEPEST: Final = 50.0  # a slope beyond it is that of kinds which do not overlap
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationCurve:
+    """Bins of about equal size, from the lowest probabilities on."""
+
+    n: Integers  # [B]
+    predicted: Floats  # [B] mean probability
+    observed: Floats  # [B] share with the finding
+    low: Floats  # [B] Wilson's interval, with the number of studies that patients leave
+    high: Floats  # [B]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How well probabilities and shares agree."""
+
+    intercept: Measure  # logit units, with the slope at 1; 0 is right, above 0 is too low
+    slope: Measure  # 1 is right
+    brier: Measure  # mean squared error
+    brier_skill: float  # 1 - brier / that of always saying the prevalence; 1 is best
+    ece: float  # mean distance of predicted and observed in the bins, weighted by their size
+
+
+def measure_calibration(
+    probs: Floats, positive: Bools, *, patients: Integers | None = None
+) -> Calibration:
+    """Measure the calibration of n studies, among them some with and some without the finding.
+
+    Args:
+        probs: [n] in [0, 1].
+        positive: [n] whether each study has the finding.
+        patients: [n] code of each study's patient; None: all studies are unrelated.
+    """
+    prevalence = float(positive.mean())
+    errors = (probs - positive) ** 2
+    brier = float(errors.mean())
+    curve = calibration_curve(probs, positive)
+    distance = np.abs(curve.predicted - curve.observed)
+    score = plain_interval(
+        Estimate(brier, _factor(positive, patients) * (errors - brier) / len(errors)),
+        patients=patients,
+    )
+    return Calibration(
+        intercept=_intercept(probs, positive, patients),
+        slope=_slope(probs, positive, patients),
+        brier=Measure(brier, max(score.low, 0.0), min(score.high, 1.0)),
+        brier_skill=1 - brier / (prevalence * (1 - prevalence)) if 0 < prevalence < 1 else NAN,
+        ece=float((distance * curve.n).sum() / curve.n.sum()),
+    )
+
+
+def calibration_curve(
+    probs: Floats, positive: Bools, *, patients: Integers | None = None, bins: int = BINS
+) -> CalibrationCurve:
+    """Bin the studies by their probability; equal probabilities are never split."""
+    order = np.argsort(probs, kind="stable")
+    counts = np.unique(probs, return_counts=True)[1]
+    middles = np.cumsum(counts) - counts / 2  # rank of the middle of each distinct probability
+    bin_of_distinct = np.minimum((middles * bins / len(probs)).astype(np.int64), bins - 1)
+    bin_of_distinct = np.unique(bin_of_distinct, return_inverse=True)[1]  # none is empty
+    member = np.empty(len(probs), dtype=np.int64)
+    member[order] = np.repeat(bin_of_distinct, counts)
+    n = np.bincount(member)
+    observed = np.bincount(member, positive) / n
+    effects = np.array([design_effect(positive, member == b, patients) for b in range(len(n))])
+    low, high = wilson(observed, n / effects)
+    return CalibrationCurve(n, np.bincount(member, probs) / n, observed, low, high)
+
+
+def _intercept(probs: Floats, positive: Bools, patients: Integers | None) -> Measure:
+    logits = _logit(probs)
+    fitted = _fit(np.ones((len(probs), 1)), positive, logits, patients)
+    return UNDEFINED if fitted is None else fitted[0]
+
+
+def _slope(probs: Floats, positive: Bools, patients: Integers | None) -> Measure:
+    logits = _logit(probs)
+    if np.ptp(logits) == 0:
+        return UNDEFINED
+    columns = np.stack([np.ones_like(logits), logits - logits.mean()], axis=1)
+    fitted = _fit(columns, positive, np.zeros_like(logits), patients)
+    return UNDEFINED if fitted is None else fitted[1]
+
+
+def _fit(
+    columns: Floats, positive: Bools, offset: Floats, patients: Integers | None
+) -> list[Measure] | None:
+    """Logistic regression by Newton's method, halving steps that make it worse.
+
+    Args:
+        columns: [n, K].
+        offset: [n] added to the linear predictor.
+
+    Returns:
+        Coefficients with their intervals; None where they have no bound, as where the kinds of
+        study do not overlap.
+    """
+    beta = np.zeros(columns.shape[1])
+    loss = _loss(offset, positive)
+    for _ in range(_STEPS):
+        p = _expit(offset + columns @ beta)
+        hessian = (columns * (p * (1 - p))[:, None]).T @ columns
+        try:
+            step = np.linalg.solve(hessian, columns.T @ (positive - p))
+        except np.linalg.LinAlgError:
+            return None
+        new = _loss(offset + columns @ (beta + step), positive)
+        while not new <= loss + 1e-12 and np.abs(step).max() > _TOLERANCE:
+            step = step / 2
+            new = _loss(offset + columns @ (beta + step), positive)
+        beta, loss = beta + step, new
+        if np.abs(beta).max() > _STEEPEST:
+            return None
+        if np.abs(step).max() < _TOLERANCE:
+            break
+    else:
+        return None
+    p = _expit(offset + columns @ beta)
+    inverse = np.linalg.inv((columns * (p * (1 - p))[:, None]).T @ columns)
+    influence = _factor(positive, patients) * (columns * (positive - p)[:, None]) @ inverse
+    return [
+        plain_interval(Estimate(float(value), column), patients=patients)
+        for value, column in zip(beta, influence.T, strict=True)
+    ]
+
+
+def _factor(positive: Bools, patients: Integers | None) -> float:
+    """The factor to influence values that makes up for the few patients that they are of."""
+    number = number_of_patients(np.ones_like(positive), patients)
+    return math.sqrt(number / (number - 1)) if number > 1 else NAN
+
+
+def _loss(logits: Floats, positive: Bools) -> float:
+    """The summed log loss, without overflow."""
+    return float(np.logaddexp(0.0, np.where(positive, -logits, logits)).sum())
+
+
+def _logit(probs: Floats) -> Floats:
+    p = np.clip(probs, _CLOSEST, 1 - _CLOSEST)
+    return np.log(p) - np.log1p(-p)
+
+
+def _expit(logits: Floats) -> Floats:
+    return np.exp(-np.logaddexp(0.0, -logits))
