@@ -1,0 +1,1 @@
+"""Encoders, fusion of views and the model of a study."""

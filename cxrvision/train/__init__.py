@@ -1,0 +1,1 @@
+"""Training on studies, run folders and prediction."""
