@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +23,14 @@ from cxrlabel.terminal import (
     progress_line,
     split_names,
 )
+from cxrvision.data.commands import data_app
+from cxrvision.evaluate.commands import compare_command, evaluate_command
+from cxrvision.train.commands import predict_command, train_command, training_bar
 
 if TYPE_CHECKING:
     from cxrlabel.batch import LabelingRun
     from cxrlabel.chunks import LabelingOptions
+    from cxrvision.demo import ImageDemo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,6 +43,13 @@ rules_app = typer.Typer(
 app.add_typer(rules_app, name="rules")
 app.add_typer(annotate_app, name="annotate")
 app.add_typer(audit_app, name="audit")
+app.add_typer(data_app, name="data")
+app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
+
+
+app.command("train")(train_command)
+app.command("predict")(predict_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -272,9 +284,12 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path(
         "demo"
     ),
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Also the image part; needs torch.")
+    ] = True,
     force: ForceOption = False,
 ) -> None:
-    """Label a bundled sample of invented reports, simulate their review, audit the labels."""
+    """Label invented reports, audit the labels, train a small image model on phantoms."""
     from cxrlabel.startup import import_spacy_alone
 
     with errors_as_lines():
@@ -295,6 +310,7 @@ def demo(
             f"audit: drew {drawn} of {done.sample.studies} studies, read them by simulation, found "
             f"{len(done.audit.audit.disagreements)} disagreements -> {page}\n"
         )
+        trained = _demo_images(out, force=force) if images else None
         typer.echo("next:")
         typer.echo(f"  open {page} and {out / 'stats.html'} in a browser")
         typer.echo('  uv run cxr label --text "Small left effusion. No pneumothorax."')
@@ -303,6 +319,32 @@ def demo(
             f"  uv run cxr audit review {out / 'sample.csv'} --reports {REPORTS} --db review.sqlite"
         )
         typer.echo('  uv run cxr rules show "Pleural Effusion"')
+        if trained is not None:
+            typer.echo(
+                f"  open {trained.evaluation / 'index.html'}; read {trained.run}/model_card.md"
+            )
+
+
+def _demo_images(out: Path, *, force: bool) -> ImageDemo | None:
+    """Train on phantoms, where torch is installed."""
+    if find_spec("torch") is None:
+        note("the image part is left out: it needs the extra `train` (pip install 'cxr[train]')")
+        return None
+    from cxrvision.demo import run_image_demo
+    from cxrvision.evaluate.page import measure_text
+
+    with training_bar() as progress:
+        done = run_image_demo(out, force=force, progress=progress)
+    aucs = (
+        f"{name} {measure_text(found.auc_labels)}"
+        for name, found in done.found.measured.findings.items()
+    )
+    typer.echo(
+        f"images: trained on {done.trained} phantom studies, frontal and lateral; AUC on "
+        f"{done.found.measured.studies} others (phantoms say nothing about patients):\n  "
+        f"{', '.join(aucs)}\n"
+    )
+    return done
 
 
 def _label_one(text: str, labeling: LabelingOptions, labelset: str, *, as_json: bool) -> None:

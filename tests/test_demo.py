@@ -20,7 +20,7 @@ Cxr = Callable[..., Result]
 def demo(cxr: Cxr, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """The folder and the output of one run of the demo."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    return out, cxr("demo", "--out", out)
+    return out, cxr("demo", "--no-images", "--out", out)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -114,7 +114,7 @@ def test_demo_that_was_run_before_asks_for_force(demo: tuple[Path, Result], cxr:
     out, _ = demo
     before = (out / "labels.csv").stat().st_mtime_ns
 
-    done = cxr("demo", "--out", out)
+    done = cxr("demo", "--no-images", "--out", out)
 
     assert (done.exit_code, done.stdout) == (1, "")
     assert (
@@ -126,7 +126,7 @@ def test_demo_that_was_run_before_asks_for_force(demo: tuple[Path, Result], cxr:
 def test_demo_can_be_run_again_by_force(demo: tuple[Path, Result], cxr: Cxr) -> None:
     before = (demo[0] / "labels.csv").read_bytes()
 
-    assert cxr("demo", "--out", demo[0], "--force").exit_code == 0
+    assert cxr("demo", "--no-images", "--out", demo[0], "--force").exit_code == 0
 
     assert (demo[0] / "labels.csv").read_bytes() == before
 
