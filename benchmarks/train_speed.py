@@ -185,9 +185,10 @@ def our_rows(config: TrainConfig, names: tuple[str, ...]) -> list[Row]:
         return len(batch.images)
 
     cached = cached_pixels(studies, open_cache(config.cache), place=config.cache)
-    drawn = data_of(cached)[plan_steps(studies, config, 1)[0]]
-    noise = torch.randint(0, 256, drawn.images.shape, dtype=torch.uint8)
-    synthetic = replace(drawn, images=noise).to(fabric.device)
+    plans = plan_steps(studies, config, 1)
+    drawn = next(load_batches(data_of(cached), plans, device=fabric.device))
+    noise = torch.randint(0, 256, drawn.images.shape, dtype=torch.uint8, device=fabric.device)
+    synthetic = replace(drawn, images=noise)
 
     def add(name: str, steps: Callable[[int], tuple[int, float]], base: Row | None) -> Row:
         return Row((*names, name), steps, base)
