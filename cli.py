@@ -299,17 +299,8 @@ def demo(
         with progress_line("labeling the sample") as progress:
             done = run_demo(out, force=force, progress=progress)
         _report_run(done.run, as_json=False)
-        agreement = done.agreement
-        states = ", ".join(
-            f"{s} {agreement.f1(s):.3f}" for s in ("positive", "negative", "uncertain")
-        )
-        typer.echo(f"\nagreement with the expected labels: {agreement.share:.1%} of all cells")
-        typer.echo(f"F1 by state: {states}\n")
-        drawn, page = len(done.sample.table), out / "audit" / "index.html"
-        typer.echo(
-            f"audit: drew {drawn} of {done.sample.studies} studies, read them by simulation, found "
-            f"{len(done.audit.audit.disagreements)} disagreements -> {page}\n"
-        )
+        page = out / "audit" / "index.html"
+        typer.echo(f"\n{done.summary} -> {page}\n")
         trained = _demo_images(out, force=force) if images else None
         typer.echo("next:")
         typer.echo(f"  open {page} and {out / 'stats.html'} in a browser")
@@ -331,19 +322,10 @@ def _demo_images(out: Path, *, force: bool) -> ImageDemo | None:
         note("the image part is left out: it needs the extra `train` (pip install 'cxr[train]')")
         return None
     from cxrvision.demo import run_image_demo
-    from cxrvision.evaluate.page import measure_text
 
     with training_bar() as progress:
         done = run_image_demo(out, force=force, progress=progress)
-    aucs = (
-        f"{name} {measure_text(found.auc_labels)}"
-        for name, found in done.found.measured.findings.items()
-    )
-    typer.echo(
-        f"images: trained on {done.trained} phantom studies, frontal and lateral; AUC on "
-        f"{done.found.measured.studies} others (phantoms say nothing about patients):\n  "
-        f"{', '.join(aucs)}\n"
-    )
+    typer.echo(f"{done.summary}\n")
     return done
 
 

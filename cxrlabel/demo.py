@@ -55,6 +55,18 @@ class Demo:
     sample: SampleTable
     audit: ReportRun
 
+    @property
+    def summary(self) -> str:
+        """What came of it: agreement by cell and by state, and the audit."""
+        named = ("positive", "negative", "uncertain")
+        states = ", ".join(f"{state} {self.agreement.f1(state):.3f}" for state in named)
+        return (
+            f"agreement with the expected labels: {self.agreement.share:.1%} of all cells\n"
+            f"F1 by state: {states}\n\n"
+            f"audit: drew {len(self.sample.table)} of {self.sample.studies} studies, read them by "
+            f"simulation, found {len(self.audit.audit.disagreements)} disagreements"
+        )
+
 
 def run_demo(out: Path, *, force: bool = False, progress: Progress | None = None) -> Demo:
     """Label the bundled sample into a folder, compare, and audit a drawn part of it.

@@ -14,6 +14,7 @@ from cxrvision.data.cache import build_cache
 from cxrvision.data.manifest import read_manifest
 from cxrvision.evaluate.evaluation import EvaluationOptions, evaluate_files
 from cxrvision.evaluate.folder import check_folder, write_evaluation
+from cxrvision.evaluate.page import measure_text
 from cxrvision.phantom import write_phantoms
 from cxrvision.train.config import TrainConfig
 from cxrvision.train.runs import PREDICTIONS, open_run
@@ -38,6 +39,18 @@ class ImageDemo:
     evaluation: Path
     trained: int  # studies
     found: Evaluation
+
+    @property
+    def summary(self) -> str:
+        """What came of it, in two lines."""
+        measured = self.found.measured
+        aucs = (
+            f"{name} {measure_text(found.auc_labels)}" for name, found in measured.findings.items()
+        )
+        return (
+            f"images: trained on {self.trained} phantom studies, frontal and lateral; AUC on "
+            f"{measured.studies} others (phantoms say nothing about patients):\n  {', '.join(aucs)}"
+        )
 
 
 def run_image_demo(
