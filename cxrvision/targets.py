@@ -46,6 +46,9 @@ class Targets:
     values: Targets32  # [N, F] in [0, 1]; 0 where masked
     mask: Targets32  # [N, F] 1 where the target counts
     multiclass: bool = False  # exactly 0.5 then stands for the class "uncertain"
+    # by `cxrvision.noise.correction`: the method, and [F] the findings whose values are its numbers
+    method: str = ""
+    corrected: NDArray[np.bool_] | None = None
 
 
 def make_targets(

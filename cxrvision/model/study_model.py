@@ -142,6 +142,30 @@ class StudyModel(nn.Module):
             keep: [n, V] bool, views that fusion may see; what `drop_views` draws in training if not
                 given. Views alone and together can so be read from the same images.
         """
+        fused, by_view, has_view = self.fuse(
+            images, views, study, n, features, counts=counts, keep=keep
+        )
+        single = {
+            view: self._shape(head(self.dropout(by_view[:, self.config.views.index(view)])))
+            for view, head in self.view_heads.items()
+        }
+        return StudyLogits(self._shape(self.head(self.dropout(fused))), single, has_view)
+
+    def fuse(
+        self,
+        images: Tensor,
+        views: Tensor,
+        study: Tensor,
+        n: int,
+        features: Tensor | None = None,
+        *,
+        counts: Sequence[int] | None = None,
+        keep: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the joint head reads, [n, D], the features of each view, and which views there are.
+
+        Arguments as of `forward`.
+        """
         slots = self.slots[views]
         encoded = self._encode(images, slots, counts)
         if self.norm is not None:
@@ -157,11 +181,7 @@ class StudyModel(nn.Module):
             if features is None:
                 raise ValueError(f"features: None; expected [{n}, {len(self.config.features)}]")
             fused = torch.cat([fused, self.metadata(features)], dim=1)
-        single = {
-            view: self._shape(head(self.dropout(by_view[:, self.config.views.index(view)])))
-            for view, head in self.view_heads.items()
-        }
-        return StudyLogits(self._shape(self.head(self.dropout(fused))), single, has_view)
+        return fused, by_view, has_view
 
     def _encode(self, images: Tensor, slots: Tensor, counts: Sequence[int] | None) -> Tensor:
         """[M, D]; zeros for images of other views."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import nn
@@ -12,14 +14,25 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cxrlabel.errors import InputError
 from cxrvision.model.study_model import ModelConfig, StudyModel
-from cxrvision.targets import Targets, needs_three_classes, positive_weights
+from cxrvision.model.twin import TwinModel
+from cxrvision.noise.correction import UNKNOWN_ERROR, wrong_shares
+from cxrvision.targets import needs_three_classes, positive_weights
 from cxrvision.train.course import Course, Trainee
 from cxrvision.train.losses import Loss, make_loss
+from cxrvision.train.noise_losses import (
+    CO_TEACHING,
+    GCE,
+    co_teaching_loss,
+    corrected_loss,
+    generalized_cross_entropy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cxrvision.train.config import TrainConfig
+    from cxrvision.train.label_error import LabelError
+    from cxrvision.train.prepare import Part
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 
@@ -85,36 +98,54 @@ def count_devices(environment: Mapping[str, str], wanted: int) -> tuple[int, int
     return wanted, 1
 
 
-def make_model(config: TrainConfig, findings: Sequence[str]) -> StudyModel:
+def make_model(config: TrainConfig, findings: Sequence[str]) -> StudyModel | TwinModel:
     """The model of a config, its first weights from the config's seed."""
     per_finding = dict(item.split("=", 1) for item in config.policies)
+    made = ModelConfig(
+        backbone=config.backbone,
+        views=config.views,
+        findings=tuple(findings),
+        fusion=config.fusion,
+        share_encoder=config.share_encoder,
+        weights=config.weights,
+        view_heads=config.view_heads,
+        head="multiclass" if needs_three_classes(config.uncertain, per_finding) else "sigmoid",
+        dropout=config.dropout,
+        view_dropout=config.view_dropout,
+        features=config.features,
+        freeze=config.freeze,
+        size=config.size,
+    )
     torch.manual_seed(config.seed)
-    return StudyModel(
-        ModelConfig(
-            backbone=config.backbone,
-            views=config.views,
-            findings=tuple(findings),
-            fusion=config.fusion,
-            share_encoder=config.share_encoder,
-            weights=config.weights,
-            view_heads=config.view_heads,
-            head="multiclass" if needs_three_classes(config.uncertain, per_finding) else "sigmoid",
-            dropout=config.dropout,
-            view_dropout=config.view_dropout,
-            features=config.features,
-            freeze=config.freeze,
-            size=config.size,
-        )
-    )
+    if config.chosen_noise_method == CO_TEACHING:
+        return TwinModel(StudyModel(made), StudyModel(made))
+    return StudyModel(made)
 
 
-def make_criterion(config: TrainConfig, targets: Targets, device: torch.device) -> Loss:
-    """The loss of a config, which weighs positives as the targets of training ask for."""
-    return make_loss(
+def make_criterion(
+    config: TrainConfig, part: Part, error: LabelError, device: torch.device, *, trainee: Trainee
+) -> Loss:
+    """The loss of a config, which weighs positives as the targets of training ask for.
+
+    Args:
+        part: what is trained on.
+        trainee: whose epoch a loss that changes with it asks for.
+    """
+    method = config.chosen_noise_method
+    if method == GCE:
+        return generalized_cross_entropy
+    if method == CO_TEACHING:
+        wrong = np.full((2, len(part.studies.findings)), UNKNOWN_ERROR)
+        if error.tables is not None:
+            wrong = wrong_shares(error.tables)
+        shares = torch.from_numpy(wrong).to(device)
+        return partial(co_teaching_loss, wrong=shares, epoch=lambda: trainee.course.epoch)
+    loss = make_loss(
         config.loss,
-        pos_weight=torch.from_numpy(positive_weights(targets)).to(device),
-        multiclass=targets.multiclass,
+        pos_weight=torch.from_numpy(positive_weights(part.targets)).to(device),
+        multiclass=part.targets.multiclass,
     )
+    return corrected_loss(part.targets, loss, device)
 
 
 def make_trainee(config: TrainConfig, findings: Sequence[str], fabric: Fabric) -> Trainee:

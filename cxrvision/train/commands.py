@@ -96,6 +96,50 @@ def train_command(
     teacher: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Predictions to self-train on.")
     ] = None,
+    noise: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Label error, the noise.json of `cxr audit report`."),
+    ] = None,
+    noise_method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="auto (forward with a table), forward, soft, backward, gce, co-teaching, none.",
+        ),
+    ] = None,
+    noise_report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="In place of --noise: labels against reports,"),
+    ] = None,
+    noise_image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="and reports against images; composed.")
+    ] = None,
+    noise_shift: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|site|none", help="Adapt to the prevalence of the studies, or of sites."
+        ),
+    ] = None,
+    noise_mentions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Mentions of the labels: error by cue and section; with --manual."
+        ),
+    ] = None,
+    noise_draws: Annotated[
+        int | None, typer.Option(help="Heads for draws of the table: predictions with an error.")
+    ] = None,
+    manual: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Manual review: truths to learn from and to choose by."),
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="How the reviewed studies were drawn.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="report|image", help="What the review looked at, if it says not."),
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(metavar="NAME", help="Encoder of timm or torchvision.")
     ] = None,
@@ -177,7 +221,12 @@ def train_command(
         "studies": studies and str(studies), "labels": labels and str(labels),
         "cache": cache and str(cache), "views": views, "findings": findings,
         "uncertain": uncertain, "blank": blank, "policies": policies,
-        "teacher": teacher and str(teacher), "backbone": backbone, "weights": weights,
+        "teacher": teacher and str(teacher), "noise": noise and str(noise),
+        "noise_method": noise_method, "noise_report": noise_report and str(noise_report),
+        "noise_image": noise_image and str(noise_image), "noise_shift": noise_shift,
+        "noise_mentions": noise_mentions and str(noise_mentions), "noise_draws": noise_draws,
+        "manual": manual and str(manual), "sample": sample and str(sample),
+        "reference": reference, "backbone": backbone, "weights": weights,
         "fusion": fusion, "share_encoder": share_encoder,
         "view_heads": view_heads, "features": features, "freeze": freeze, "dropout": dropout,
         "view_dropout": view_dropout, "one_loss_per_step": one_loss_per_step, "size": size,
@@ -204,6 +253,8 @@ def train_command(
             return
         for line in done.left_out:
             note(f"left out: {line}")
+        for line in done.notes:
+            note(line)
         best = done.course
         value = "" if best.best_epoch < 0 else f", best epoch {best.best_epoch + 1}"
         typer.echo(f"trained {best.epoch} epochs{value} -> {out}")

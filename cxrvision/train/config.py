@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from cxrlabel.errors import InputError
 from cxrlabel.writers import atomic_path
+from cxrvision.noise.correction import BACKWARD, BY_TABLE, FORWARD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 OPTIMIZERS: Final = ("adamw", "sgd", "rmsprop")
 METRICS: Final = ("auc", "loss")
 PRECISIONS: Final = ("auto", "fp32", "bf16")
+NEED_BCE: Final = (FORWARD, BACKWARD, "gce", "co-teaching")
+NOISE_METHODS: Final = ("auto", *BY_TABLE, "gce", "co-teaching", "none")
+NOISE_SHIFTS: Final = ("auto", "site", "none")
 
 _LEAST: Final = {
     "size": 16, "epochs": 1, "batch_size": 1, "accumulate": 1, "devices": 1, "workers": 0,
     "patience": 0, "save_every": 0, "weight_decay": 0, "warmup": 0, "clip_norm": 0, "ema": 0,
-    "seed": 0,
+    "seed": 0, "noise_draws": 0,
 }  # fmt: skip
 
 
@@ -44,6 +48,17 @@ class TrainConfig:
     blank: str = "zeros"
     policies: tuple[str, ...] = ()  # of single findings, in place of `uncertain`
     teacher: str = ""  # predictions for the same studies, for the policy "self-train"
+    # the error of the labels
+    noise: str = ""  # observation table of an audit of the labels
+    noise_report: str = ""  # in its place two: of the labels against the reports, and
+    noise_image: str = ""  # of the reports against the images
+    noise_method: str = "auto"  # "forward" where there is a table, else "none"
+    noise_shift: str = "auto"  # prevalence: of the studies trained on, of each "site", or "none"
+    noise_mentions: str = ""  # mentions of the labels, by which their error may differ
+    noise_draws: int = 0  # heads for as many draws of the table
+    manual: str = ""  # manual review: its studies of the split `val` choose the best epoch
+    sample: str = ""  # how the reviewed studies were drawn
+    reference: str = ""  # of the review: "report" or "image"; "": what its file says
     # the model
     backbone: str = "densenet121"
     weights: str = "none"
@@ -89,10 +104,13 @@ class TrainConfig:
             ("precision", PRECISIONS),
             ("device", ("auto", "cpu", "cuda")),
             ("fit", ("pad", "crop", "stretch")),
+            ("noise_method", NOISE_METHODS),
+            ("noise_shift", NOISE_SHIFTS),
         ):
             value = getattr(self, name)
             if value not in choices:
-                raise InputError(f"--{name}: {value!r}; expected one of {', '.join(choices)}")
+                option = name.replace("_", "-")
+                raise InputError(f"--{option}: {value!r}; expected one of {', '.join(choices)}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if not (value >= least and math.isfinite(value)):
@@ -109,6 +127,47 @@ class TrainConfig:
             raise InputError(f"--policy: {wrong[0]!r}; expected FINDING=POLICY")
         if not self.lr > 0:
             raise InputError(f"--lr: {self.lr}; expected a number above 0")
+        self._check_noise()
+
+    def _check_noise(self) -> None:
+        """Options of label error that do not go together."""
+        if bool(self.noise_report) != bool(self.noise_image):
+            raise InputError("--noise-report, --noise-image: one alone; expected both, or --noise")
+        if self.noise and self.noise_report:
+            raise InputError("--noise and --noise-report: both given; expected one of them")
+        for option in ("sample", "noise_mentions"):
+            if getattr(self, option) and not self.manual:
+                name = option.replace("_", "-")
+                raise InputError(f"--{name}: without a review; expected --manual with it")
+        method = self.chosen_noise_method
+        if method in BY_TABLE and not (self.noise or self.noise_report):
+            raise InputError(
+                f"--noise-method {method}: needs an observation table; expected --noise with the "
+                "noise.json of `cxr audit report`"
+            )
+        if self.noise_draws and method not in BY_TABLE:
+            raise InputError(
+                f"--noise-draws: there is no table to draw from with --noise-method {method}; "
+                f"expected one of {', '.join(BY_TABLE)}"
+            )
+        if method in NEED_BCE and self.loss != "bce":
+            raise InputError(
+                f"--noise-method {method}: with --loss {self.loss}; expected bce, of which it is "
+                "a form"
+            )
+        multiclass = "multiclass" in (self.uncertain, *(p.split("=")[-1] for p in self.policies))
+        if method != "none" and multiclass:
+            raise InputError(
+                f"--uncertain multiclass: with --noise-method {method}; expected another policy, "
+                "since the method says what an uncertain label is worth"
+            )
+
+    @property
+    def chosen_noise_method(self) -> str:
+        """What "auto" comes to: "forward" where there is a table, else "none"."""
+        if self.noise_method != "auto":
+            return self.noise_method
+        return FORWARD if self.noise or self.noise_report else "none"
 
 
 def write_config(path: Path, config: TrainConfig, *, force: bool = False) -> None:

@@ -63,11 +63,11 @@ def masked_bce(
         mask: [N, F], 1 where the target counts; all zeros give loss 0.
         pos_weight: [F] weights of the positive part.
     """
-    logits, targets, mask = _prepare(logits, targets, mask)
+    logits, targets, mask = prepare(logits, targets, mask)
     losses = F.binary_cross_entropy_with_logits(
         logits, targets, pos_weight=pos_weight, reduction="none"
     )
-    return _mean(losses, mask)
+    return masked_mean(losses, mask)
 
 
 def focal_loss(logits: Tensor, targets: Tensor, mask: Tensor, *, gamma: float = 2.0) -> Tensor:
@@ -77,9 +77,9 @@ def focal_loss(logits: Tensor, targets: Tensor, mask: Tensor, *, gamma: float = 
         logits, targets, mask: as `masked_bce`. For soft targets the weight is |target - p|^gamma,
             which is the published one for 0 and 1 (Li et al. 2020, quality focal loss).
     """
-    logits, targets, mask = _prepare(logits, targets, mask)
+    logits, targets, mask = prepare(logits, targets, mask)
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return _mean(_power((targets - torch.sigmoid(logits)).abs(), gamma) * losses, mask)
+    return masked_mean(_power((targets - torch.sigmoid(logits)).abs(), gamma) * losses, mask)
 
 
 def asymmetric_loss(
@@ -97,13 +97,13 @@ def asymmetric_loss(
         logits, targets, mask: as `masked_bce`; a soft target mixes the two parts.
         margin: probability that is taken off negatives, so that those below it do not count.
     """
-    logits, targets, mask = _prepare(logits, targets, mask)
+    logits, targets, mask = prepare(logits, targets, mask)
     probs = torch.sigmoid(logits)
     shifted = (probs - margin).clamp(min=0)
     positive = _power(1 - probs, gamma_positive) * F.logsigmoid(logits)
     # 1 - shifted is at least `margin`, but for a margin of 0 it reaches 0 in float32
     negative = _power(shifted, gamma_negative) * torch.log1p(-shifted.clamp(max=1 - 1e-6))
-    return _mean(-(targets * positive + (1 - targets) * negative), mask)
+    return masked_mean(-(targets * positive + (1 - targets) * negative), mask)
 
 
 def auc_margin_loss(
@@ -125,7 +125,7 @@ def auc_margin_loss(
         logits, targets, mask: as `masked_bce`; a soft target belongs to both classes, by its value.
         margin: that the mean scores of the two classes shall lie apart.
     """
-    logits, targets, mask = _prepare(logits, targets, mask)
+    logits, targets, mask = prepare(logits, targets, mask)
     scores = torch.sigmoid(logits)
     weights = torch.stack([(1 - targets) * mask, targets * mask])  # [2, N, F] of the classes 0, 1
     sizes = weights.sum(dim=1)
@@ -133,7 +133,7 @@ def auc_margin_loss(
     spread = (weights * (scores - means[:, None]).square()).sum(dim=1) / sizes.clamp(min=1e-6)
     hinge = (margin + means[0] - means[1]).clamp(min=0).square()
     both = (sizes > 0).all(dim=0).float()
-    return _mean(spread.sum(dim=0) + hinge, both)
+    return masked_mean(spread.sum(dim=0) + hinge, both)
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -145,15 +145,19 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tenso
         mask: [N, F].
     """
     logits = logits.float()
-    _, targets, mask = _prepare(logits[..., 0], targets, mask)
+    _, targets, mask = prepare(logits[..., 0], targets, mask)
     third = (targets == THIRD_CLASS).float()
     sure = 1 - third
     classes = torch.stack([sure * (1 - targets), sure * targets, third], dim=-1)
-    return _mean(-(classes * logits.log_softmax(dim=-1)).sum(dim=-1), mask)
+    return masked_mean(-(classes * logits.log_softmax(dim=-1)).sum(dim=-1), mask)
 
 
-def _prepare(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All in float32; targets that do not count become 0, as NaN times 0 would not."""
+def prepare(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All in float32; targets that do not count become 0, as NaN times 0 would not.
+
+    Raises:
+        ValueError: the three differ in shape.
+    """
     if logits.shape != targets.shape or logits.shape != mask.shape:
         raise ValueError(
             f"logits {list(logits.shape)}, targets {list(targets.shape)}, mask {list(mask.shape)}; "
@@ -163,7 +167,8 @@ def _prepare(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Ten
     return logits.float(), torch.where(mask > 0, targets.float(), 0.0), mask
 
 
-def _mean(losses: Tensor, weights: Tensor) -> Tensor:
+def masked_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """The mean over what counts; 0 where nothing does."""
     # Targets are counted, and half of a count is no count: at least 1 below keeps 0 / 0 at 0
     return (losses * weights).sum() / weights.sum().clamp(min=1)
 

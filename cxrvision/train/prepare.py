@@ -17,7 +17,9 @@ from cxrvision.data.manifest import read_manifest
 from cxrvision.data.splits import split_hash
 from cxrvision.evaluate.predictions import read_predictions
 from cxrvision.targets import Targets, make_targets
+from cxrvision.train.label_error import LabelError, read_label_error, read_review
 from cxrvision.train.pixels import FilePixels, PixelSource, cached_pixels
+from cxrvision.train.review import Review, find_review, judging_note
 from cxrvision.train.studies import Studies, make_studies
 
 if TYPE_CHECKING:
@@ -39,7 +41,9 @@ class Part:
 
     studies: Studies
     pixels: PixelSource
-    targets: Targets
+    targets: Targets  # what the loss sees, with the error of the labels in it
+    labels: Targets  # of the policy alone
+    review: Review | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +54,13 @@ class Inputs:
     findings: tuple[str, ...]
     record: Mapping[str, Any]  # hashes and counts, for run.json
     left_out: tuple[str, ...]
+    error: LabelError
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to mind of the labels' error and of how the best epoch is chosen."""
+        judged = judging_note(self.parts.get("val"), self.findings)
+        return (*self.error.notes, *([judged] if judged else []))
 
 
 def read_inputs(config: TrainConfig) -> Inputs:
@@ -70,21 +81,23 @@ def read_inputs(config: TrainConfig) -> Inputs:
         features=config.features,
         usable=None if cache is None else cache.find(manifest.table["image_id"].to_numpy()) >= 0,
     )
-    parts = {}
-    for split in SPLITS:
-        own = studies.of_split(split)
-        if len(own):
-            targets = make_study_targets(own, config)
-            parts[split] = Part(own, read_pixels(own, config, cache), targets)
-    if "train" not in parts:
+    by_split = {split: own for split in SPLITS if len(own := studies.of_split(split))}
+    if "train" not in by_split:
         raise InputError(
             f"{config.studies}: no study of the split 'train'; expected a column 'split' with "
             "train, val and test (`cxr data index` makes one)"
         )
+    error = read_label_error(config, by_split["train"])
+    audited = read_review(config, error)
+    parts = {}
+    for split, own in by_split.items():
+        labels_alone = make_study_targets(own, config)
+        review = None if audited is None else find_review(audited, own)
+        targets = error.correct(labels_alone, own, review)
+        parts[split] = Part(own, read_pixels(own, config, cache), targets, labels_alone, review)
     _check_targets(parts["train"], config.labels)
-    return Inputs(
-        parts, studies.findings, _record(config, manifest, cache, parts), studies.left_out
-    )
+    record = {**_record(config, manifest, cache, parts), "noise": error.record}
+    return Inputs(parts, studies.findings, record, studies.left_out, error)
 
 
 def make_study_targets(studies: Studies, config: TrainConfig) -> Targets:

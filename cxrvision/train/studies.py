@@ -33,6 +33,7 @@ class Studies:
     patients: NDArray[np.object_]  # [N]
     splits: NDArray[np.object_]  # [N]
     positions: NDArray[np.object_]  # [N] view position of the first frontal image, or ""
+    sites: NDArray[np.object_]  # [N] "" where it is not known
     offsets: NDArray[np.int64]  # [N + 1] images of study i: offsets[i] to offsets[i + 1]
     images: NDArray[np.object_]  # [M] image ids
     paths: NDArray[np.object_]  # [M]
@@ -62,6 +63,7 @@ class Studies:
             patients=self.patients[index],
             splits=self.splits[index],
             positions=self.positions[index],
+            sites=self.sites[index],
             offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             images=self.images[rows],
             paths=self.paths[rows],
@@ -129,6 +131,7 @@ def make_studies(
         patients=heads["patient_id"].to_numpy(dtype=object),
         splits=heads["split"].to_numpy(dtype=object),
         positions=_frontal_positions(kept, ids),
+        sites=heads["site"].fillna("").to_numpy(dtype=object),
         offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         images=kept["image_id"].to_numpy(dtype=object),
         paths=np.array([str(manifest.root / path) for path in kept["path"]], dtype=object),

@@ -39,6 +39,7 @@ class TrainedRun:
     folder: Path
     course: Course
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]  # of the labels' error
     first: bool  # whether this is the first of several processes, which speaks for all
 
 
@@ -71,15 +72,17 @@ def run_training(
     if resume:
         _check_inputs(folder, inputs)
     # whatever may be wrong with the settings is found before an old run is replaced
-    loss = make_criterion(config, inputs.parts["train"].targets, fabric.device)
     trainee = make_trainee(config, inputs.findings, fabric)
+    loss = make_criterion(
+        config, inputs.parts["train"], inputs.error, fabric.device, trainee=trainee
+    )
     if fabric.is_global_zero:
         _begin(folder, config, inputs, keep=resume)
     fabric.barrier()
     course = train(config, inputs, trainee, loss, folder, fabric=fabric, progress=progress)
     if fabric.is_global_zero:  # the others need not wait, and collectives do not wait for long
         _finish(folder, config, inputs, course, fabric)
-    return TrainedRun(folder, course, inputs.left_out, fabric.is_global_zero)
+    return TrainedRun(folder, course, inputs.left_out, inputs.notes, fabric.is_global_zero)
 
 
 def check_folder(folder: Path, config: TrainConfig, *, resume: bool, force: bool) -> None:
@@ -110,7 +113,7 @@ def _check_inputs(folder: Path, inputs: Inputs) -> None:
     if not (folder / runs.CHECKPOINT).is_file():
         return
     before = runs.read_record(folder)
-    for what in ("labels", "split", "cache", "studies", "images"):
+    for what in ("labels", "split", "cache", "studies", "images", "noise"):
         if before.get(what) != inputs.record[what]:
             raise InputError(
                 f"{folder}: the {what} changed since the run began; restore them, or train into "
@@ -135,6 +138,7 @@ def _record(inputs: Inputs, **more: Any) -> dict[str, Any]:
         "findings": list(inputs.findings),
         **inputs.record,
         "left_out": list(inputs.left_out),
+        "notes": list(inputs.notes),
         **more,
     }
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed
 
 from cxrvision.evaluate.auc import auc
+from cxrvision.noise.correction import FORWARD
 from cxrvision.train.batches import plan_all
 from cxrvision.train.pixels import BatchData, load_batches
 from cxrvision.train.steps import as_float
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from cxrvision.targets import Targets
     from cxrvision.train.config import TrainConfig
     from cxrvision.train.prepare import Part
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """How a model does on the studies of a split."""
 
-    loss: float  # mean binary cross-entropy over the targets
+    loss: float  # mean over the targets, with the error of the labels in it
     auc: float  # mean over the findings that have one
 
     def value(self, metric: str) -> float:
@@ -41,22 +45,51 @@ def score_part(
     """The score on a split over all processes; None where it has no study."""
     if part is None:
         return None
-    logits = predict_logits(model, part, config, fabric)
-    return score_logits(logits, part.targets.values, part.targets.mask)
+    return score_logits(predict_logits(model, part, config, fabric), part)
 
 
-def score_logits(
-    logits: NDArray[np.float64], targets: NDArray[np.float32], mask: NDArray[np.float32]
-) -> Score:
-    """The score of [N, F] logits."""
-    losses = np.logaddexp(0, logits) - logits * targets
-    aucs = [
-        auc(logits[keep, f], targets[keep, f] == 1)
-        for f in range(logits.shape[1])
-        if len(np.unique(targets[keep := (mask[:, f] > 0) & np.isin(targets[:, f], (0, 1)), f])) > 1
-    ]
-    loss = float((losses * mask).sum() / max(mask.sum(), 1))
-    return Score(loss, float(np.mean(aucs)) if aucs else float("nan"))
+def score_logits(logits: Floats, part: Part) -> Score:
+    """The score of [N, F] logits.
+
+    A finding with enough reviewed studies is judged by their truths, others by the labels: the
+    loss by what the labels are worth as evidence, the AUC by the labels that are 1 or 0.
+    """
+    losses, weights = cell_losses(logits, part.targets), part.targets.mask.astype(np.float64)
+    judged = np.where(part.labels.mask > 0, part.labels.values, np.nan)
+    review = part.review
+    if review is not None and review.enough.any():
+        known = ~np.isnan(review.truth)
+        truth = np.where(known, review.truth, 0)
+        losses = np.where(review.enough, np.logaddexp(0, logits) - logits * truth, losses)
+        scale = known.sum(axis=0) / np.maximum(review.weights.sum(axis=0), 1)
+        weights = np.where(review.enough, review.weights * scale, weights)
+        judged = np.where(review.enough, review.truth, judged)
+    aucs = [_auc(*column) for column in zip(logits.T, judged.T, weights.T, strict=True)]
+    known_aucs = [value for value in aucs if not np.isnan(value)]
+    loss = float((losses * weights).sum() / max(weights.sum(), 1))
+    return Score(loss, float(np.mean(known_aucs)) if known_aucs else float("nan"))
+
+
+def cell_losses(logits: Floats, targets: Targets) -> Floats:
+    """[N, F] what each label costs: cross-entropy, or the likelihood of its state.
+
+    Args:
+        logits: [N, F].
+    """
+    values = targets.values.astype(np.float64)
+    losses: Floats = np.logaddexp(0, logits) - logits * values
+    if targets.corrected is None or targets.method != FORWARD:
+        return losses
+    likelihood = np.logaddexp(0, logits) - np.logaddexp(0, logits + values) + np.maximum(values, 0)
+    return np.where(targets.corrected, likelihood, losses)
+
+
+def _auc(logits: Floats, judged: Floats, weights: Floats) -> float:
+    """The AUC of a finding over the studies that are 1 or 0; NaN where all are alike."""
+    sure = np.isin(judged, (0, 1))
+    if len(np.unique(judged[sure])) < 2:
+        return float("nan")
+    return auc(logits[sure], judged[sure] == 1, weights[sure])
 
 
 @torch.inference_mode()

@@ -1,0 +1,1 @@
+"""Label error: measured by an audit, carried into training and evaluation."""
