@@ -25,7 +25,8 @@ SHARED_MODULES = {
     f"cxrlabel.{name}"
     for name in (
         "checks", "columns", "errors", "files", "findings", "formats", "readers", "rulefiles",
-        "tables", "terminal", "writers", "audit.intervals", "audit.observation", "audit.patients",
+        "tables", "terminal", "writers", "audit.consensus", "audit.design", "audit.intervals",
+        "audit.observation", "audit.patients", "audit.pooling", "audit.reviews",
     )
 }  # fmt: skip
 MAX_LINES = 400
