@@ -65,15 +65,14 @@ from cxrvision.train.steps import as_float, head_losses, total_loss
 from cxrvision.train.studies import Studies, make_studies
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
-
     from cxrvision.train.course import Trainee
+    from cxrvision.train.fabric import Fabric
 
 VIEWS = {"frontal": ("frontal",), "frontal + lateral": ("frontal", "lateral")}
 MISSING = 0.5  # share of the drawn studies without a lateral image
 AHEAD = 2  # batches that a worker of a DataLoader reads ahead
 BOUND = {224: 8800, 320: 4300}  # images/s of DenseNet-121 on an H200, eager: shared/VISION.md
-PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow")
+PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow")
 
 
 @dataclass(slots=True, eq=False)

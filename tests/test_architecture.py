@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-IMAGE_PACKAGES = {"torch", "torchvision", "timm", "lightning", "transformers"}
+IMAGE_PACKAGES = {
+    "torch", "torchvision", "timm", "lightning", "lightning_fabric", "transformers",
+}  # fmt: skip
 LANGUAGE_PACKAGES = {"spacy", "thinc", "negspacy"}
 # `cxr --help` answers at once because none of these is loaded for it.
 SLOW_PACKAGES = IMAGE_PACKAGES | LANGUAGE_PACKAGES | {

@@ -108,6 +108,7 @@ def correct(
     values: Floats,
     method: str,
     *,
+    evidence: Floats | None = None,
     truth: Floats | None = None,
 ) -> Targets:
     """Targets in which the findings that have a table are corrected; the others keep the policy.
@@ -119,12 +120,16 @@ def correct(
         states: [N, F] 1, 0, -1 or NaN, as labeled.
         values: [F, 4] by state, or [N, F, 4]; NaN for findings without a table.
         method: of `BY_TABLE`.
+        evidence: [N, F] what is known of a label besides its state, in log odds of the truth; not
+            for "backward".
         truth: [N, F] 1, 0 where it was looked up, in the place of the state; else NaN.
     """
     codes = state_codes(states)
     each = np.broadcast_to(values, (*codes.shape, values.shape[-1]))
     known = ~np.isnan(each).any(axis=(0, 2))
     chosen = np.take_along_axis(each, codes[..., None], axis=-1)[..., 0]
+    if evidence is not None:
+        chosen = chosen + evidence if method == FORWARD else _moved(chosen, evidence)
     if truth is not None:
         proof = np.where(truth == 1, _PROOF, -_PROOF) if method == FORWARD else truth
         chosen = np.where(np.isnan(truth), chosen, proof)
@@ -135,3 +140,11 @@ def correct(
         corrected=known,
         method=method,
     )
+
+
+def _moved(probs: Floats, evidence: Floats) -> Floats:
+    """Probabilities whose log odds are moved by the evidence."""
+    inside = np.clip(probs, _LEAST, 1 - _LEAST)
+    odds = np.log(inside) - np.log1p(-inside) + evidence
+    moved: Floats = 1 / (1 + np.exp(-odds))
+    return moved

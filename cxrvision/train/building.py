@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -18,6 +17,7 @@ from cxrvision.model.twin import TwinModel
 from cxrvision.noise.correction import UNKNOWN_ERROR, wrong_shares
 from cxrvision.targets import needs_three_classes, positive_weights
 from cxrvision.train.course import Course, Trainee
+from cxrvision.train.fabric import Fabric
 from cxrvision.train.losses import Loss, make_loss
 from cxrvision.train.noise_losses import (
     CO_TEACHING,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from cxrlabel.errors import InputError
 from cxrlabel.writers import atomic_path
-from cxrvision.noise.correction import BACKWARD, BY_TABLE, FORWARD
+from cxrvision.noise.correction import BACKWARD, BY_TABLE, FORWARD, SOFT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,10 +150,19 @@ class TrainConfig:
                 f"--noise-draws: there is no table to draw from with --noise-method {method}; "
                 f"expected one of {', '.join(BY_TABLE)}"
             )
+        if self.noise_draws and self.noise_shift == "site" and method != FORWARD:
+            raise InputError(
+                f"--noise-draws: with --noise-shift site and --noise-method {method}; expected "
+                f"{FORWARD}, which needs no prevalence"
+            )
         if method in NEED_BCE and self.loss != "bce":
             raise InputError(
                 f"--noise-method {method}: with --loss {self.loss}; expected bce, of which it is "
                 "a form"
+            )
+        if self.noise_mentions and method not in (SOFT, FORWARD):
+            raise InputError(
+                f"--noise-mentions: with --noise-method {method}; expected {FORWARD} or {SOFT}"
             )
         multiclass = "multiclass" in (self.uncertain, *(p.split("=")[-1] for p in self.policies))
         if method != "none" and multiclass:

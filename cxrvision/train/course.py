@@ -14,8 +14,9 @@ from cxrvision.train.runs import read_checkpoint, write_checkpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lightning.fabric import Fabric
     from torch.optim.swa_utils import AveragedModel
+
+    from cxrvision.train.fabric import Fabric
 
 
 @dataclass(slots=True)

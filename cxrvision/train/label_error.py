@@ -56,12 +56,29 @@ class LabelError:
         own = {site: values_by_state(one, self.method) for site, one in self.by_site.items()}
         return np.stack([own.get(site, values) for site in studies.sites])
 
-    def correct(self, targets: Targets, studies: Studies, review: Review | None) -> Targets:
-        """The targets of these studies with the error in them; reviewed ones have their truth."""
+    def correct(
+        self,
+        targets: Targets,
+        studies: Studies,
+        *,
+        review: Review | None = None,
+        evidence: Floats | None = None,
+    ) -> Targets:
+        """The targets of these studies with the error in them; reviewed ones have their truth.
+
+        Args:
+            evidence: [N, F] what features of the labels add, in log odds.
+        """
         if self.method not in BY_TABLE:
             return targets
-        truth = None if review is None else review.truth
-        return correct(targets, studies.states, self.values(studies), self.method, truth=truth)
+        return correct(
+            targets,
+            studies.states,
+            self.values(studies),
+            self.method,
+            evidence=evidence,
+            truth=None if review is None else review.truth,
+        )
 
 
 def read_label_error(config: TrainConfig, studies: Studies) -> LabelError:

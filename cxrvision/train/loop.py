@@ -27,11 +27,11 @@ from cxrvision.train.steps import as_float, draw_head, head_losses, total_loss
 from cxrvision.train.validation import Score, score_part
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
     from numpy.typing import NDArray
     from torch import Tensor
 
     from cxrvision.train.config import TrainConfig
+    from cxrvision.train.fabric import Fabric
     from cxrvision.train.losses import Loss
     from cxrvision.train.prepare import Inputs
 

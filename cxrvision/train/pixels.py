@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxrvision.data.cache import Cache
-    from cxrvision.model.study_model import StudyLogits
+    from cxrvision.model.study_model import StudyLogits, StudyModel
     from cxrvision.train.batches import BatchPlan
     from cxrvision.train.studies import Studies
 
@@ -124,9 +124,17 @@ class Batch:
         Args:
             pixels: [m, 1, S, S] in [0, 1].
         """
-        n, counts = len(self.index), [self.counts[VIEWS.index(view)] for view in views]
-        found: StudyLogits = model(pixels, self.views, self.study, n, self.features, counts=counts)
+        found: StudyLogits = self._pass(model, pixels, views)
         return found
+
+    def fused(self, model: StudyModel, pixels: Tensor, views: Sequence[str]) -> Tensor:
+        """[n, D] what the joint head of a model reads; arguments as of `logits`."""
+        fused: Tensor = self._pass(model.fuse, pixels, views)[0]
+        return fused
+
+    def _pass(self, call: Any, pixels: Tensor, views: Sequence[str]) -> Any:
+        n, counts = len(self.index), [self.counts[VIEWS.index(view)] for view in views]
+        return call(pixels, self.views, self.study, n, self.features, counts=counts)
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""

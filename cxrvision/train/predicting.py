@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from cxrvision.train import runs
 from cxrvision.train.augmentation import augment
 from cxrvision.train.batches import plan_all
 from cxrvision.train.building import choose_device, make_model
+from cxrvision.train.heads import read_heads
 from cxrvision.train.pixels import BatchData, PixelSource, cached_pixels, load_batches
 from cxrvision.train.schedule import step_seed
 from cxrvision.train.steps import as_float
@@ -31,17 +32,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxrvision.data.manifest import Manifest
-    from cxrvision.model.study_model import StudyModel
     from cxrvision.train.runs import Run
 
 KEYS: Final = ("study_id", "patient_id", "split", "views", "view_position")
+STANDARD_ERROR: Final = "_se"  # after a finding's name: the column of its standard error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predicted:
     """Probabilities by study."""
 
-    table: pd.DataFrame  # `KEYS`, then one column per finding in [0, 1]
+    # `KEYS`, then one column per finding in [0, 1], and its standard error where tables were drawn
+    table: pd.DataFrame
     without_image: tuple[str, ...]  # studies that have no usable image of the wanted views
     broken: tuple[str, ...]  # images that cannot be read
 
@@ -85,8 +87,8 @@ def predict(
             )  # fmt: skip
             if tables:
                 studies = _paired(studies, tables[0])
-            probs = np.mean([_run_probs(run, studies, pixels, options) for run in opened], 0)
-            tables.append(_table(studies, probs))
+            found = _average([_run_probs(run, studies, pixels, options) for run in opened])
+            tables.append(_table(studies, found))
             if not tables[0]["views"].str.contains("+", regex=False).any():
                 break  # no study has several views, of which one could be taken
     table = pd.concat(tables, ignore_index=True)
@@ -164,17 +166,40 @@ def _paired(studies: Studies, whole: pd.DataFrame) -> Studies:
     return studies.take(np.flatnonzero(np.isin(studies.ids, several.to_numpy())))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RunProbs:
+    """What one run says of N studies."""
+
+    probs: NDArray[np.float64]  # [N, F]
+    variance: NDArray[np.float64] | None  # [N, F] over draws of the error tables, with such heads
+
+
+def _average(found: Sequence[RunProbs]) -> RunProbs:
+    """The mean of several runs, and its variance where each knows that of its draws.
+
+    The audit's error is the same for all runs, and stays; that of the runs' seeds is divided by
+    their number.
+    """
+    probs = np.stack([one.probs for one in found])
+    drawn = [one.variance for one in found if one.variance is not None]
+    if len(drawn) < len(found):
+        return RunProbs(probs.mean(axis=0), None)
+    between = probs.var(axis=0, ddof=1) / len(found) if len(found) > 1 else 0.0
+    return RunProbs(probs.mean(axis=0), np.mean(drawn, axis=0) + between)
+
+
 @torch.inference_mode()
-def _run_probs(
-    run: Run, studies: Studies, cache: Cache, options: PredictOptions
-) -> NDArray[np.float64]:
-    """[N, F] probabilities of one run."""
+def _run_probs(run: Run, studies: Studies, cache: Cache, options: PredictOptions) -> RunProbs:
+    """The probabilities of one run; with heads for draws of the error tables, their mean."""
     device = choose_device(options.device)
     model = load_model(run).to(device).eval()
+    heads = read_heads(run.folder, findings=len(run.findings))
+    heads = None if heads is None else heads.to(device)
     empty = np.zeros_like(studies.states)
     pixels: PixelSource = cached_pixels(studies, cache, place="cache")
     data = BatchData(studies, pixels, empty, empty)
     probs = np.zeros((len(studies), len(studies.findings)))
+    variance = None if heads is None else np.zeros_like(probs)
     plans = plan_all(studies, batch_size=options.batch_size)
     for number, batch in enumerate(load_batches(data, plans, device=device)):
         images, found = as_float(batch.images), []
@@ -183,13 +208,20 @@ def _run_probs(
                 step_seed(run.config.seed, number, copy)
             )
             seen = augment(images, generator) if copy else images
-            logits = batch.logits(model, seen, run.config.views).joint
+            if heads is None:
+                logits = batch.logits(model, seen, run.config.views).joint[None]
+            else:
+                logits = heads.logits(batch.fused(model, seen, run.config.views))
             found.append(torch.sigmoid(logits.double()))
-        probs[batch.index.cpu().numpy()] = torch.stack(found).mean(0).cpu().numpy()
-    return probs
+        by_head = torch.stack(found).mean(0).cpu().numpy()  # [K, n, F]
+        rows = batch.index.cpu().numpy()
+        probs[rows] = by_head.mean(axis=0)
+        if variance is not None:
+            variance[rows] = by_head.var(axis=0, ddof=1) if len(by_head) > 1 else 0.0
+    return RunProbs(probs, variance)
 
 
-def load_model(run: Run) -> StudyModel:
+def load_model(run: Run) -> Any:
     """The model of a run with its best weights, on the CPU.
 
     Raises:
@@ -205,11 +237,15 @@ def load_model(run: Run) -> StudyModel:
     return model
 
 
-def _table(studies: Studies, probs: NDArray[np.float64]) -> pd.DataFrame:
+def _table(studies: Studies, found: RunProbs) -> pd.DataFrame:
     used = [
         "+".join(view for view, count in zip(VIEWS, counts, strict=True) if count)
         for counts in studies.counts
     ]
     keys = (studies.ids, studies.patients, studies.splits, used, studies.positions)
     table = pd.DataFrame(dict(zip(KEYS, keys, strict=True)))
-    return pd.concat([table, pd.DataFrame(probs, columns=list(studies.findings))], axis=1)
+    parts = [table, pd.DataFrame(found.probs, columns=list(studies.findings))]
+    if found.variance is not None:
+        names = [f"{name}{STANDARD_ERROR}" for name in studies.findings]
+        parts.append(pd.DataFrame(np.sqrt(found.variance), columns=names))
+    return pd.concat(parts, axis=1)

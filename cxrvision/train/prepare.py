@@ -18,6 +18,7 @@ from cxrvision.data.splits import split_hash
 from cxrvision.evaluate.predictions import read_predictions
 from cxrvision.targets import Targets, make_targets
 from cxrvision.train.label_error import LabelError, read_label_error, read_review
+from cxrvision.train.label_evidence import find_evidence
 from cxrvision.train.pixels import FilePixels, PixelSource, cached_pixels
 from cxrvision.train.review import Review, find_review, judging_note
 from cxrvision.train.studies import Studies, make_studies
@@ -44,6 +45,7 @@ class Part:
     targets: Targets  # what the loss sees, with the error of the labels in it
     labels: Targets  # of the policy alone
     review: Review | None = None
+    evidence: NDArray[np.float64] | None = None  # [N, F] of the labels' features, in log odds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +56,8 @@ class Inputs:
     findings: tuple[str, ...]
     record: Mapping[str, Any]  # hashes and counts, for run.json
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]  # what to mind of the labels' error
     error: LabelError
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to mind of the labels' error and of how the best epoch is chosen."""
-        judged = judging_note(self.parts.get("val"), self.findings)
-        return (*self.error.notes, *([judged] if judged else []))
 
 
 def read_inputs(config: TrainConfig) -> Inputs:
@@ -89,15 +86,29 @@ def read_inputs(config: TrainConfig) -> Inputs:
         )
     error = read_label_error(config, by_split["train"])
     audited = read_review(config, error)
+    reviews: dict[str, Review] = {}
+    if audited is not None:
+        reviews = {split: find_review(audited, own) for split, own in by_split.items()}
+    evidence = None
+    if config.noise_mentions and error.tables is not None:
+        evidence = find_evidence(config, error.tables, by_split, reviews)
     parts = {}
     for split, own in by_split.items():
-        labels_alone = make_study_targets(own, config)
-        review = None if audited is None else find_review(audited, own)
-        targets = error.correct(labels_alone, own, review)
-        parts[split] = Part(own, read_pixels(own, config, cache), targets, labels_alone, review)
+        by_policy = make_study_targets(own, config)
+        review = reviews.get(split)
+        more = None if evidence is None else evidence.by_split[split]
+        targets = error.correct(by_policy, own, review=review, evidence=more)
+        pixels = read_pixels(own, config, cache)
+        parts[split] = Part(own, pixels, targets, by_policy, review, more)
     _check_targets(parts["train"], config.labels)
-    record = {**_record(config, manifest, cache, parts), "noise": error.record}
-    return Inputs(parts, studies.findings, record, studies.left_out, error)
+    record = {**_record(config, manifest, cache, parts), "noise": dict(error.record)}
+    notes = list(error.notes)
+    if evidence is not None:
+        record["noise"]["features"] = dict(evidence.record)
+        notes.append(evidence.note)
+    if judged := judging_note(parts.get("val"), studies.findings):
+        notes.append(judged)
+    return Inputs(parts, studies.findings, record, studies.left_out, tuple(notes), error)
 
 
 def make_study_targets(studies: Studies, config: TrainConfig) -> Targets:

@@ -18,15 +18,15 @@ from cxrvision.data.manifest import read_manifest
 from cxrvision.train import runs
 from cxrvision.train.building import make_criterion, make_fabric, make_trainee
 from cxrvision.train.config import METRICS, TrainConfig, read_config, write_config
+from cxrvision.train.heads import HEADS, fit_draws, write_heads
 from cxrvision.train.loop import Progress, train
 from cxrvision.train.model_card import write_model_card
-from cxrvision.train.predicting import PredictOptions, predict, write_predictions
+from cxrvision.train.predicting import PredictOptions, load_model, predict, write_predictions
 from cxrvision.train.prepare import Inputs, read_inputs
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
-
     from cxrvision.train.course import Course
+    from cxrvision.train.fabric import Fabric
 
 # settings that may differ when a run goes on: they do not change what is computed
 _FREE: Final = ("workers", "device", "devices", "save_every")
@@ -124,7 +124,9 @@ def _check_inputs(folder: Path, inputs: Inputs) -> None:
 def _begin(folder: Path, config: TrainConfig, inputs: Inputs, *, keep: bool) -> None:
     """Write what is known before the first step."""
     if not keep:
-        for name in (runs.CHECKPOINT, runs.BEST, runs.METRICS, runs.PREDICTIONS, runs.CARD):
+        for name in (
+            runs.CHECKPOINT, runs.BEST, runs.METRICS, runs.PREDICTIONS, runs.CARD, HEADS,
+        ):  # fmt: skip
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / runs.LOGS, ignore_errors=True)
     write_config(folder / runs.CONFIG, config, force=True)
@@ -147,8 +149,10 @@ def _finish(
     folder: Path, config: TrainConfig, inputs: Inputs, course: Course, fabric: Fabric
 ) -> None:
     """Write what is known after the last step."""
+    more = {} if not config.noise_draws else {"draws": _fit_heads(folder, config, inputs, fabric)}
     record = _record(
         inputs,
+        **more,
         epochs=course.epoch,
         best_epoch=course.best_epoch + 1,
         best=_best_values(course),
@@ -158,6 +162,18 @@ def _finish(
     runs.write_record(folder, record)
     _predict_splits(folder, config, inputs)
     write_model_card(folder, config, record)
+
+
+def _fit_heads(folder: Path, config: TrainConfig, inputs: Inputs, fabric: Fabric) -> dict[str, Any]:
+    """Write the heads for draws of the error tables; what they say of the variance."""
+    model = load_model(runs.open_run(folder)).to(fabric.device)
+    spread = fit_draws(model, inputs, config, fabric.device)
+    write_heads(folder, spread.heads)
+    return {
+        "heads": config.noise_draws,
+        "penalty": spread.penalty,
+        "logit_variance": {name: dict(parts) for name, parts in spread.variance.items()},
+    }
 
 
 def _best_values(course: Course) -> dict[str, float]:

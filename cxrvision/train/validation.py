@@ -16,12 +16,12 @@ from cxrvision.train.pixels import BatchData, load_batches
 from cxrvision.train.steps import as_float
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
     from numpy.typing import NDArray
     from torch import nn
 
     from cxrvision.targets import Targets
     from cxrvision.train.config import TrainConfig
+    from cxrvision.train.fabric import Fabric
     from cxrvision.train.prepare import Part
 
     Floats = NDArray[np.float64]
