@@ -69,7 +69,7 @@ def fit_dependence(
     Args:
         truth: [m].
         offset: [m] logit P(truth | state) by the table.
-        features: [m, P], 0 for "nothing special".
+        features: [m, P], with mean 0 over the labels of each state.
         weights: [m] studies that each stands for; None: 1.
         patients: [m] code of each study's patient, 0 and up; None: unrelated.
     """

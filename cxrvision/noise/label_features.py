@@ -8,7 +8,7 @@ weaker and the other stronger. A blank label has no mention, and no feature but 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ import numpy as np
 
 from cxrlabel.columns import find_id, listed, require_column
 from cxrlabel.errors import InputError
+from cxrlabel.findings import STATES
 from cxrlabel.formats import open_table
 from cxrlabel.readers import read_id
 
@@ -91,8 +92,11 @@ def read_label_features(path: Path | str, ids: Sequence[str], findings: Sequence
     return values
 
 
-def by_state(features: Floats, codes: NDArray[np.int64], sites: Iterable[str]) -> Floats:
+def by_state(features: Floats, codes: NDArray[np.int64], sites: NDArray[np.object_]) -> Floats:
     """The features told apart by what the label says, and those of the sites.
+
+    Each is taken from its mean over the labels of the same finding and state, so that on average
+    the features add nothing to what the table says of the state.
 
     Args:
         features: [N, F, P].
@@ -103,15 +107,16 @@ def by_state(features: Floats, codes: NDArray[np.int64], sites: Iterable[str]) -
         [N, F, 2 P + sites].
     """
     says = (codes <= 1)[..., None]
-    parts = np.concatenate([features * says, features * ~says], axis=-1)
-    named = np.array(list(sites), dtype=object)
-    found, counts = np.unique(named[named != ""].astype(str), return_counts=True)
-    others = found[np.argsort(-counts, kind="stable")][1 : SITES + 1]
-    at = np.stack([named == site for site in others], axis=-1) if len(others) else None
-    if at is None:
-        return parts
-    spread = np.broadcast_to(at[:, None].astype(np.float64), (*codes.shape, at.shape[-1]))
-    return np.concatenate([parts, spread], axis=-1)
+    named, counts = np.unique(sites[sites != ""].astype(str), return_counts=True)
+    others = named[np.argsort(-counts, kind="stable")][1 : SITES + 1]
+    at = (sites[:, None] == others[None]).astype(np.float64)
+    spread = np.broadcast_to(at[:, None], (*codes.shape, len(others)))
+    parts = np.concatenate([features * says, features * ~says, spread], axis=-1)
+    for code in range(len(STATES)):
+        inside = (codes == code)[..., None]
+        count = np.maximum(inside.sum(axis=0), 1)
+        parts = parts - inside * ((parts * inside).sum(axis=0) / count)
+    return parts
 
 
 def _add(label: _Label, mention: Mapping[str, str]) -> None:

@@ -120,7 +120,7 @@ def fit_draws(
     return Spread(drawn, penalty, variance)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fused_features(
     model: StudyModel, part: Part, config: TrainConfig, device: torch.device
 ) -> Tensor:
@@ -189,7 +189,7 @@ def finding_losses(
     return lambda logits: loss(logits, values, mask)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def head_loss(heads: Heads, fused: Tensor, targets: Targets) -> float:
     """The loss of one head on some studies."""
     return float(finding_losses(targets, fused.device, None)(heads.logits(fused)[0]))
