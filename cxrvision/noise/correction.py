@@ -28,7 +28,7 @@ from cxrvision.noise.tables import ABSENT, PRESENT, state_codes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cxrvision.noise.tables import ErrorTables, Floats
+    from cxrvision.noise.tables import Bools, ErrorTables, Floats
     from cxrvision.targets import Targets
 
 FORWARD: Final = "forward"
@@ -99,7 +99,8 @@ def wrong_shares(tables: ErrorTables) -> Floats:
     whole = present + absent
     missed = present[:, _SAYS_NOT].sum(axis=1) / whole[:, _SAYS_NOT].sum(axis=1)
     overcalled = absent[:, _SAYS] / whole[:, _SAYS]
-    return np.nan_to_num(np.stack([missed, overcalled]), nan=UNKNOWN_ERROR)
+    shares: Floats = np.nan_to_num(np.stack([missed, overcalled]), nan=UNKNOWN_ERROR)
+    return shares
 
 
 def correct(
@@ -126,7 +127,7 @@ def correct(
     """
     codes = state_codes(states)
     each = np.broadcast_to(values, (*codes.shape, values.shape[-1]))
-    known = ~np.isnan(each).any(axis=(0, 2))
+    known: Bools = np.asarray(~np.isnan(each).any(axis=(0, 2)))
     chosen = np.take_along_axis(each, codes[..., None], axis=-1)[..., 0]
     if evidence is not None:
         chosen = chosen + evidence if method == FORWARD else _moved(chosen, evidence)

@@ -68,27 +68,24 @@ def read_label_features(path: Path | str, ids: Sequence[str], findings: Sequence
     id_name = find_id(table.columns)
     if id_name is None:
         raise InputError(f"{path}: no id column found (columns: {listed(table.columns)})")
-    for column in _COLUMNS:
-        require_column(column, table.columns, place=str(path))
+    for name in _COLUMNS:
+        require_column(name, table.columns, place=str(path))
     rows = {study: row for row, study in enumerate(ids)}
-    columns = {name: column for column, name in enumerate(findings)}
+    columns = {finding: column for column, finding in enumerate(findings)}
     labels: dict[tuple[int, int], _Label] = defaultdict(_Label)
     for where, (cell, *cells) in table.read([id_name, *_COLUMNS]):
         mention = dict(zip(_COLUMNS, map(_text, cells), strict=True))
-        column = columns.get(mention["finding"])
-        if column is None or mention["assertion"] == _NO_LABEL:
-            continue
-        row = rows.get(read_id(cell, where))
-        if row is not None:
-            _add(labels[row, column], mention)
+        place = rows.get(read_id(cell, where)), columns.get(mention["finding"])
+        if None not in place and mention["assertion"] != _NO_LABEL:
+            _add(labels[place], mention)  # type: ignore[index]  # neither is None
     if not labels:
         raise InputError(
             f"{path}: no mention is of the {len(ids)} studies and their findings; expected what "
             "`cxr label --mentions` wrote with these labels"
         )
     values = np.zeros((len(ids), len(findings), len(FEATURES)))
-    for place, label in labels.items():
-        values[place] = label.values()
+    for (row, column), label in labels.items():
+        values[row, column] = label.values()
     return values
 
 

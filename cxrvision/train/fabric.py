@@ -7,6 +7,6 @@ the time that a command takes to start.
 try:
     from lightning_fabric import Fabric
 except ImportError:
-    from lightning.fabric import Fabric  # type: ignore[no-redef]
+    from lightning.fabric import Fabric  # type: ignore
 
 __all__ = ["Fabric"]

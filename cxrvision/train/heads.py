@@ -173,7 +173,7 @@ def fit_head(
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return Heads(weight.detach()[None], bias.detach()[None])
 
 

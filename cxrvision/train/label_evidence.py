@@ -46,7 +46,7 @@ def find_evidence(
     Raises:
         InputError: the mentions cannot be read, or are of other studies.
     """
-    ids = np.concatenate([own.ids for own in studies.values()])
+    ids = [study for own in studies.values() for study in own.ids]
     found = read_label_features(config.noise_mentions, ids, tables.findings)
     codes = np.concatenate([state_codes(own.states) for own in studies.values()])
     sites = np.concatenate([own.sites for own in studies.values()])
