@@ -18,7 +18,6 @@ from pydicom.uid import (  # noqa: E402
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
-    JPEGLosslessSV1,
     RLELossless,
 )
 
@@ -298,13 +297,6 @@ def test_lie_about_the_photometric_interpretation_is_noted_and_corrected(tmp_pat
     assert INVERTED in read_pixels(path).notes
     corrected = read_pixels(path, correct_inverted=True)
     assert corrected.values[64, 64] > 0.9 > 0.2 > corrected.values[0, 0]
-
-
-def test_missing_decoder_is_named() -> None:
-    made = dataset(syntax=JPEGLosslessSV1, PixelData=encapsulate([b"\xff\xd8" + bytes(30)]))
-
-    with pytest.raises(InputError, match="JPEG Lossless: pip install python-gdcm"):
-        decode_dicom(content(made), "a.dcm")
 
 
 def test_size_is_checked_before_decoding() -> None:

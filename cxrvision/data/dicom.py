@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cxrlabel.errors import InputError
+from cxrvision.data.codestreams import check_codestream, choose_decoder
 from cxrvision.data.raster import BROKEN, FLAT, Decoded, check_size, one_line, to_unit
 
 if TYPE_CHECKING:
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
-# decoders of JPEG Lossless and JPEG-LS that pydicom knows; neither is a dependency
-_HINTS: Final = {
-    "1.2.840.10008.1.2.4.57": "JPEG Lossless: pip install python-gdcm",
-    "1.2.840.10008.1.2.4.70": "JPEG Lossless: pip install python-gdcm",
-    "1.2.840.10008.1.2.4.51": "JPEG with 12 bits: pip install python-gdcm",
-    "1.2.840.10008.1.2.4.80": "JPEG-LS: pip install pyjpegls",
-    "1.2.840.10008.1.2.4.81": "JPEG-LS: pip install pyjpegls",
-}
-_J2K_START: Final = b"\xff\x4f\xff\x51"  # ISO/IEC 15444-1, annex A: SOC, then SIZ
 _FORMS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _TAILS: Final = (0.1, 99.9)  # percentiles that become black and white where no window is given
 _SAMPLED: Final = 512  # rows and columns that percentiles are taken from, at least
@@ -98,7 +90,6 @@ def _stored(dataset: Dataset, place: str, notes: list[str]) -> NDArray[Any]:
     from pydicom.uid import ImplicitVRLittleEndian
 
     check_size(int(dataset.Columns), int(dataset.Rows), place)
-    _check_codestream(dataset.PixelData, place)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if frames > 1:
         notes.append(f"first of {frames} frames")
@@ -109,21 +100,10 @@ def _stored(dataset: Dataset, place: str, notes: list[str]) -> NDArray[Any]:
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if not syntax:  # a file without the part that names it: PS3.5, annex A.1
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    try:
-        stored = pixel_array(dataset, index=0)
-    except BROKEN as error:
-        if syntax in _HINTS and isinstance(error, RuntimeError):
-            raise InputError(f"{place}: no decoder for {_HINTS[syntax]}") from error
-        raise
+    decoder = choose_decoder(syntax, stored_bits, place)
+    check_codestream(dataset, syntax, place)
+    stored = pixel_array(dataset, index=0, decoding_plugin=decoder)
     return stored >> shift if shift > 0 else stored
-
-
-def _check_codestream(data: bytes, place: str) -> None:
-    """Refuse a JPEG 2000 stream that is larger inside than its header may be."""
-    start = data.find(_J2K_START, 0, 4096)
-    if start >= 0:
-        right, bottom, left, top = np.frombuffer(data, ">u4", 4, start + 8).tolist()
-        check_size(right - left, bottom - top, place)
 
 
 def _shown(dataset: Dataset, stored: NDArray[Any], window: int, notes: list[str]) -> Floats:
