@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ from cxrlabel.files import InputTable, Row
 from cxrlabel.findings import fold
 from cxrlabel.formats import open_table
 from cxrlabel.readers import read_id
+from cxrlabel.studies import LABELED, STATUSES
 
 if TYPE_CHECKING:  # a command that only labels does not load pandas
     import pandas as pd
@@ -27,6 +28,7 @@ Resolve = Callable[[str], str | None]
 
 _PREFIX: Final = re.compile(r"(?:prob|pred|label)_", re.IGNORECASE)
 _LISTS: Final = "findinglabels"  # "Finding Labels" of NIH ChestX-ray14
+_STATUS: Final = "status"  # of each report, as `cxr label --status` writes it
 _STUDY: Final = r"(?:^|/)(patient\d+/study\d+)/[^/]+$"  # in a Path of the CheXpert data set
 _STATES: Final[Mapping[object, float]] = {
     None: math.nan,
@@ -55,6 +57,14 @@ class LabelTable:
 
     table: pd.DataFrame  # index: id as text; one column per finding: 1, 0, -1, NaN
     match: ColumnMatch
+    # id -> status of its report, where the table says that it is another than "labeled": the blanks
+    # of such a row say nothing of the patient
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def labeled(self) -> pd.DataFrame:
+        """The table without the rows of silent reports."""
+        return self.table.drop(index=list(self.silent)) if self.silent else self.table
 
 
 def match_finding_columns(
@@ -99,6 +109,8 @@ def read_labels(
     The NIH column names the positive findings ("Effusion|Mass"): of the findings that it names
     anywhere, those that a row does not name are 0, and a row with an empty cell is blank.
 
+    A column "status" that holds nothing but statuses of reports (`cxr label --status`) is ours.
+
     Args:
         id_column: the column with the id; None takes the first with a usual name.
         by_study: the ids are paths of the CheXpert data set, one for each image; give one row per
@@ -110,7 +122,7 @@ def read_labels(
             images of one study that differ in their labels.
     """
     read = _read_labels(Path(path), id_column, resolve)
-    return LabelTable(_gather(read.table, str(path)), read.match) if by_study else read
+    return replace(read, table=_gather(read.table, str(path))) if by_study else read
 
 
 def _read_labels(path: Path, id_column: str | None, resolve: Resolve) -> LabelTable:
@@ -119,7 +131,7 @@ def _read_labels(path: Path, id_column: str | None, resolve: Resolve) -> LabelTa
     rest = [column for column in table.columns if column != id_name]
     match = match_finding_columns(rest, resolve=resolve, place=str(path))
     if match.used:
-        return LabelTable(_read_columns(table, id_name, match.used), match)
+        return _read_columns(table, id_name, match)
     lists = next((column for column in rest if fold(column) == _LISTS), None)
     if lists is None:
         raise InputError(f"{path}: no column is a finding (columns: {listed(table.columns)})")
@@ -141,17 +153,31 @@ def _id_column(table: InputTable, id_column: str | None) -> str | None:
     return name
 
 
-def _read_columns(table: InputTable, id_name: str | None, used: Mapping[str, str]) -> pd.DataFrame:
+def _read_columns(table: InputTable, id_name: str | None, match: ColumnMatch) -> LabelTable:
+    used = match.used
+    status = [column for column in match.ignored if fold(column) == _STATUS][:1]
     ids: dict[str, str] = {}
     rows: list[list[float]] = []
-    for place, (study_id, *cells) in _rows(table, id_name, list(used)):
+    statuses: list[object] = []
+    for place, (study_id, *cells) in _rows(table, id_name, [*used, *status]):
         _add_id(ids, study_id, place)
+        if status:
+            statuses.append(cells.pop())
         try:
             rows.append([_STATES[cell] for cell in cells])
         except (KeyError, TypeError):
             pairs = zip(used, cells, strict=True)
             rows.append([_state(cell, place, column) for column, cell in pairs])
-    return _frame(rows, ids, id_name, list(used.values()))
+    frame = _frame(rows, ids, id_name, list(used.values()))
+    return LabelTable(frame, match, _silent(list(ids), statuses))
+
+
+def _silent(ids: Sequence[str], statuses: Sequence[object]) -> dict[str, str]:
+    """Id -> status of the reports that were not labeled, if these are statuses of reports."""
+    if not all(status in STATUSES for status in statuses):
+        return {}
+    pairs = zip(ids, map(str, statuses), strict=bool(statuses))
+    return {study_id: status for study_id, status in pairs if status != LABELED}
 
 
 def _read_lists(

@@ -59,7 +59,6 @@ def make_targets(
     blank: str = "zeros",
     per_finding: Mapping[str, str] | None = None,
     probs: Floats | None = None,
-    empty: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> Targets:
     """Targets and mask under a policy.
@@ -70,8 +69,6 @@ def make_targets(
         uncertain, blank: of `UNCERTAIN` and `BLANK`.
         per_finding: finding -> policy for its uncertain labels, in place of `uncertain`.
         probs: [N, F] in [0, 1], what a model trained under "ignore" gives; for "self-train".
-        empty: [N] True for reports that say nothing (status `empty` of the labeler): their blanks
-            are no negatives under any policy.
         seed: of the smoothed targets. A study's draw depends on its row and on the finding's name.
 
     Raises:
@@ -91,7 +88,8 @@ def make_targets(
     values = fill_by_no_finding(states, findings)
     mask = np.ones_like(values)
     unsaid = np.isnan(values)
-    mask[unsaid & ((blank == "ignore") | _rows(empty, values))] = 0
+    if blank == "ignore":
+        mask[unsaid] = 0
     values[unsaid] = 0
     for column, policy in enumerate(policies):
         cells = values[:, column] == -1
@@ -190,11 +188,3 @@ def _check_states(states: Targets32, findings: Collection[str]) -> None:
     known = np.isnan(states) | np.isin(states, (-1, 0, 1))
     if not known.all():
         raise ValueError(f"states: {states[~known][0]}; expected 1, 0, -1 or NaN")
-
-
-def _rows(empty: NDArray[np.bool_] | None, states: Targets32) -> NDArray[np.bool_]:
-    if empty is None:
-        return np.zeros((len(states), 1), dtype=bool)
-    if np.shape(empty) != (len(states),):
-        raise ValueError(f"empty: shape {np.shape(empty)}; expected [{len(states)}]")
-    return np.asarray(empty, dtype=bool)[:, None]

@@ -166,3 +166,28 @@ def test_bad_table_is_an_error(tmp_path, content, expected):
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "labels.csv", content), resolve=resolve)
     assert expected in str(caught.value)
+
+
+# reports that were not labeled
+
+
+def test_reports_that_were_not_labeled_are_known_by_their_status(tmp_path):
+    path = write(
+        tmp_path / "labels.csv",
+        "study_id,Edema,Mass,status\n1,1.0,,labeled\n2,,,empty\n3,,,no usable section\n",
+    )
+    read = read_labels(path, resolve=resolve)
+
+    assert read.silent == {"2": "empty", "3": "no usable section"}
+    assert list(read.table.index) == ["1", "2", "3"]
+    assert list(read.labeled.index) == ["1"]
+    assert read.match.ignored == ["status"]
+
+
+@pytest.mark.parametrize("others", ["final", "", "1"])
+def test_status_column_of_others_is_not_used(others, tmp_path):
+    path = write(tmp_path / "labels.csv", f"study_id,Edema,status\n1,1,empty\n2,,{others}\n")
+    read = read_labels(path, resolve=resolve)
+
+    assert read.silent == {}
+    assert list(read.labeled.index) == ["1", "2"]

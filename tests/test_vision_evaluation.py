@@ -65,6 +65,31 @@ def test_thresholds_come_from_the_validation_split(found):
     assert found.thresholds["Edema"].positives < found.measured.findings["Edema"].positives
 
 
+@pytest.mark.parametrize("blank", ["ignore", "zeros"])
+def test_studies_of_reports_that_were_not_labeled_do_not_count(files, blank):
+    predictions, labels = files
+    head, *lines = labels.read_text().splitlines()
+    silent = {f"s{i:03}": "empty" if i < 20 else "too long" for i in range(30)}  # 20 of 30 in test
+    rows = [line.split(",") for line in lines]
+    said = [
+        f"{study},{site},,,{silent[study]}"
+        if study in silent
+        else f"{study},{site},{e},{m},labeled"
+        for study, site, e, m in rows
+    ]
+    labels.write_text("\n".join([f"{head},status", *said, "s999,north,,,empty"]) + "\n")
+
+    found = evaluate_files(predictions, labels, EvaluationOptions(blank=blank))
+
+    assert found.measured.studies == 140
+    assert found.measured.findings["Edema"].n == 140
+    assert (found.only_in_predictions, found.only_in_labels) == (0, 0)
+    assert found.notes[:2] == (
+        "left out: 20 studies whose report is 'empty'",
+        "left out: 10 studies whose report is 'too long'",
+    )
+
+
 def test_studies_are_shown_by_what_is_known_of_them(found):
     parts = {(part.by, part.value): part.measured.studies for part in found.subsets}
     assert {by for by, _ in parts} == {"views", "view_position", "site"}

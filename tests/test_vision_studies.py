@@ -64,6 +64,21 @@ def test_features_are_scaled_and_unknown_ones_are_nan(manifest: Manifest) -> Non
     assert studies.positions.tolist() == ["PA", "AP", ""]
 
 
+def test_studies_of_silent_reports_are_left_out_and_counted_by_status(manifest: Manifest) -> None:
+    silent = {"s1": "too long", "s2": "empty", "s9": "empty"}
+
+    studies = make_studies(manifest, LABELS, silent=silent)
+
+    assert studies.ids.tolist() == ["s3"]
+    assert studies.left_out == (
+        "1 studies without a frontal or lateral",
+        "1 images of another or an unknown view",
+        "1 studies whose report is 'empty'",
+        "1 studies whose report is 'too long'",
+        "1 labels without a study",
+    )
+
+
 def test_what_is_left_out_is_counted(manifest: Manifest) -> None:
     usable = (manifest.table["image_id"] != "s3l").to_numpy()
 

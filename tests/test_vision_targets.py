@@ -124,11 +124,6 @@ def test_no_finding_gives_negatives_where_blanks_are_ignored():
     assert targets.values.tolist() == [[0, 0, 0, 1]]
 
 
-def test_reports_that_say_nothing_have_no_negatives():
-    targets = one_finding(NAN, NAN, 1, empty=np.array([True, False, True]))
-    assert targets.mask[:, 0].tolist() == [0, 1, 1]
-
-
 @pytest.mark.parametrize(
     ("states", "state"),
     [

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -22,6 +23,7 @@ from cxrvision.data.manifest import read_manifest
 from cxrvision.train.config import TrainConfig
 from cxrvision.train.loop import Progress
 from cxrvision.train.predicting import PredictOptions, predict
+from cxrvision.train.prepare import read_inputs
 from cxrvision.train.runs import open_run
 from cxrvision.train.training import run_training
 
@@ -105,6 +107,22 @@ def test_the_run_folder_is_whole(make: Make, drawn: Path, tmp_path: Path) -> Non
     assert record["studies"]["train"] == trained.nunique()
     assert record["positives"]["train"]["Edema"] == labels.loc[trained.unique(), "Edema"].sum()
     assert "Edema, positive" in (tmp_path / "run/model_card.md").read_text()
+
+
+def test_empty_reports_are_no_negatives(make: Make, drawn: Path, tmp_path: Path) -> None:
+    labels = pd.read_csv(drawn / "labels.csv", dtype={"study_id": str})
+    table = read_manifest(drawn / "studies.csv").table
+    trained = sorted(table.loc[table["split"] == "train", "study_id"].unique())
+    empty = labels["study_id"].isin(trained[:3])
+    labels.loc[empty, list(FINDINGS)] = np.nan
+    labels["status"] = np.where(empty, "empty", "labeled")
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+
+    inputs = read_inputs(make(labels=str(tmp_path / "labels.csv"), blank="zeros"))
+
+    assert not set(trained[:3]) & set(inputs.parts["train"].studies.ids)
+    assert len(inputs.parts["train"].studies) == len(trained) - 3
+    assert "3 studies whose report is 'empty'" in inputs.left_out
 
 
 def test_predictions_of_a_run_have_a_row_for_each_study_and_view(

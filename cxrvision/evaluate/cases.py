@@ -37,6 +37,7 @@ class Labels:
     path: Path
     table: pd.DataFrame  # index: id; a column per finding: 1, 0, NaN where it does not count
     known: pd.DataFrame  # index: id; text, "" for unknown
+    silent: Mapping[str, str]  # id -> status of a report that was not labeled; not in the table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +88,7 @@ def load_labels(
     blank: str = "ignore",
     resolve: Resolve = findings.resolve,
 ) -> Labels:
-    """Read labels and apply the policy.
+    """Read labels and apply the policy; studies whose report was not labeled have none.
 
     Args:
         predictions: what is to be compared with them; a finding that only a column `prob_X` names
@@ -106,7 +107,8 @@ def load_labels(
     for one in predictions:
         resolve = with_own([f"prob_{name}" for name in one.findings], resolve)
     path = Path(path)
-    table = read_labels(path, id_column=id_column, resolve=resolve).table
+    read = read_labels(path, id_column=id_column, resolve=resolve)
+    table = read.labeled
     shared = [f for f in predictions[0].findings if f in table.columns]
     for one in predictions[1:]:
         shared = [f for f in shared if f in one.findings]
@@ -122,7 +124,7 @@ def load_labels(
     targets = make_targets(states, findings=shared, uncertain=uncertain, blank=blank)
     values = np.where(targets.mask > 0, targets.values.astype(np.float64), np.nan)
     policy = type(table)(values, index=table.index, columns=shared)
-    return Labels(path, policy, _read_known(path, table.index, columns))
+    return Labels(path, policy, _read_known(path, table.index, columns), read.silent)
 
 
 def _read_known(path: Path, ids: pd.Index, columns: Sequence[str]) -> pd.DataFrame:

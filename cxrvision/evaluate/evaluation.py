@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -158,6 +159,7 @@ def evaluate_files(
     cases, split = take_split(joined, options.split)
     thresholds, source = _thresholds(joined, cases, table, options, resolve)
     subsets, notes = _subsets(cases, thresholds, options.by)
+    silent = Counter(table.silent[study] for study in model.rows_of() if study in table.silent)
     inputs = [model.path, table.path]
     return Evaluation(
         cases=cases,
@@ -168,11 +170,19 @@ def evaluate_files(
         views=_views(model, table, set(cases.ids), thresholds, options.patient),
         confounding=measure_confounding(cases, (*CONFOUNDERS, *options.by)),
         split=split,
-        only_in_predictions=len(model.rows_of()) - len(joined.ids),
+        only_in_predictions=len(model.rows_of()) - len(joined.ids) - silent.total(),
         only_in_labels=len(table.table) - len(joined.ids),
         options=options,
         inputs=tuple(inputs + ([options.threshold_from] if options.threshold_from else [])),
-        notes=notes,
+        notes=(*_silent_notes(silent), *notes),
+    )
+
+
+def _silent_notes(statuses: Mapping[str, int]) -> tuple[str, ...]:
+    """How many studies do not count because their reports were not labeled."""
+    return tuple(
+        f"left out: {count:,} studies whose report is {status!r}"
+        for status, count in sorted(statuses.items())
     )
 
 

@@ -68,7 +68,8 @@ def read_inputs(config: TrainConfig) -> Inputs:
             with a target in it.
     """
     manifest = read_manifest(Path(config.studies))
-    labels = read_labels(Path(config.labels), resolve=resolve).table
+    read = read_labels(Path(config.labels), resolve=resolve)
+    labels = read.table
     cache = _open_cache(config)
     studies = make_studies(
         manifest,
@@ -77,6 +78,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
         views=config.views,
         features=config.features,
         usable=None if cache is None else cache.find(manifest.table["image_id"].to_numpy()) >= 0,
+        silent=read.silent,
     )
     by_split = {split: own for split in SPLITS if len(own := studies.of_split(split))}
     if "train" not in by_split:

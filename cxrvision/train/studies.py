@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from cxrlabel.errors import InputError
 from cxrvision.data.views import VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -95,6 +96,7 @@ def make_studies(
     views: Sequence[str] = VIEWS,
     features: Sequence[str] = (),
     usable: NDArray[np.bool_] | None = None,
+    silent: Mapping[str, str] | None = None,
 ) -> Studies:
     """Gather the images of each study, and its labels.
 
@@ -106,6 +108,7 @@ def make_studies(
         features: of `FEATURES`: age in units of 100 years, sex 0 female and 1 male, view position
             0 PA and 1 AP.
         usable: [rows of the manifest] False for an image that cannot be read.
+        silent: study id -> status of its report, which was not labeled; left out and counted.
 
     Raises:
         InputError: a finding is not in the labels, or no study is left.
@@ -113,8 +116,10 @@ def make_studies(
     table = manifest.table
     wanted = table["view"].isin(list(views)).to_numpy()
     keep = wanted if usable is None else wanted & usable
-    in_labels = None if labels is None else table["study_id"].isin(labels.index).to_numpy()
-    kept = table[keep if in_labels is None else keep & in_labels]
+    if labels is not None:
+        said = labels.index.difference([*(silent or {})])
+        keep = keep & table["study_id"].isin(said).to_numpy()
+    kept = table[keep]
     if kept.empty:
         raise InputError(
             f"{manifest.place}: no study with a usable image of {' or '.join(views)}"
@@ -139,7 +144,7 @@ def make_studies(
         findings=names,
         states=_states(labels, ids, names),
         features=_features(heads, _frontal_positions(kept, ids), features),
-        left_out=_left_out(table, labels, wanted, usable, len(ids), views),
+        left_out=_left_out(table, labels, wanted, usable, len(ids), views, silent or {}),
     )
 
 
@@ -184,6 +189,7 @@ def _left_out(
     usable: NDArray[np.bool_] | None,
     kept: int,
     views: Sequence[str],
+    silent: Mapping[str, str],
 ) -> tuple[str, ...]:
     """What is not used and why, one line for each reason that occurs."""
     with_view = set(table.loc[wanted, "study_id"])
@@ -197,7 +203,11 @@ def _left_out(
         counts.append((len(with_view - readable), "studies whose images cannot be read"))
         with_view = readable
     if labels is not None:
-        counts.append((len(with_view) - kept, "studies without a label"))
+        unheard = Counter(silent[study] for study in with_view if study in silent)
+        counts += [
+            (n, f"studies whose report is {status!r}") for status, n in sorted(unheard.items())
+        ]
+        counts.append((len(with_view) - kept - unheard.total(), "studies without a label"))
         counts.append(
             (int((~labels.index.isin(table["study_id"])).sum()), "labels without a study")
         )
