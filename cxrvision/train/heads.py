@@ -42,7 +42,8 @@ HEADS: Final = "heads.safetensors"
 PENALTIES: Final = (1e-3, 1e-2, 1e-1, 1.0)
 WITHOUT_VAL: Final = 1e-1  # the penalty where there is no split to choose it on
 
-_STEPS: Final = 60  # of L-BFGS
+_STEPS: Final = 200  # of L-BFGS, at most
+_SMALLEST_CHANGE: Final = 1e-12  # of loss and weights at which it ends
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +165,12 @@ def fit_head(
     loss = finding_losses(targets, device, weights)
     weight = start.weight[0].clone().requires_grad_()
     bias = start.bias[0].clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=_STEPS,
+        tolerance_change=_SMALLEST_CHANGE,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -153,7 +153,7 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tenso
 
 
 def prepare(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All in float32; targets that do not count become 0, as NaN times 0 would not.
+    """All in float32 or finer; targets that do not count become 0, as NaN times 0 would not.
 
     Raises:
         ValueError: the three differ in shape.
@@ -163,8 +163,9 @@ def prepare(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tens
             f"logits {list(logits.shape)}, targets {list(targets.shape)}, mask {list(mask.shape)}; "
             "expected one shape"
         )
-    mask = mask.float()
-    return logits.float(), torch.where(mask > 0, targets.float(), 0.0), mask
+    kind = torch.promote_types(logits.dtype, torch.float32)
+    mask = mask.to(kind)
+    return logits.to(kind), torch.where(mask > 0, targets.to(kind), 0.0), mask
 
 
 def masked_mean(losses: Tensor, weights: Tensor) -> Tensor:
