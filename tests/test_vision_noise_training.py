@@ -133,6 +133,8 @@ def test_draws_give_predictions_a_standard_error(make: Make, tmp_path: Path, dra
         options=PredictOptions(device="cpu"),
     )
     assert (both.table["Nodule_se"] > 0).all()  # two seeds differ
+    assert both.seed_share is not None
+    assert 0 < both.seed_share < 1
 
 
 def test_reviewed_studies_are_learned_by_their_truth(make: Make) -> None:

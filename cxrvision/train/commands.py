@@ -307,4 +307,9 @@ def predict_command(
         ):
             if names:
                 note(f"{len(names):,} {what}: {', '.join(names[:5])}{' …' * (len(names) > 5)}")
+        if found.seed_share is not None:
+            note(
+                f"variance of a run's probabilities: {found.seed_share:.0%} from its seed, "
+                f"{1 - found.seed_share:.0%} from the audit"
+            )
         typer.echo(f"predicted {found.table['study_id'].nunique():,} studies -> {out}")

@@ -46,6 +46,9 @@ class Predicted:
     table: pd.DataFrame
     without_image: tuple[str, ...]  # studies that have no usable image of the wanted views
     broken: tuple[str, ...]  # images that cannot be read
+    # with several runs that have draws: the share of the runs' seeds in the variance of one run's
+    # probabilities; the rest is the audit's
+    seed_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ def predict(
     with _pixels_of(chosen, cache, config.size, config.fit, views, options.workers) as pixels:
         usable = pixels.find(chosen.table["image_id"].to_numpy()) >= 0
         tables: list[pd.DataFrame] = []
+        seed_share = None
         for subset in _subsets(views, per_view=options.per_view):
             studies = make_studies(
                 chosen, findings=opened[0].findings, views=subset, usable=usable,
@@ -89,12 +93,13 @@ def predict(
                 studies = _paired(studies, tables[0])
             found = _average([_run_probs(run, studies, pixels, options) for run in opened])
             tables.append(_table(studies, found))
+            seed_share = found.seed_share if len(tables) == 1 else seed_share
             if not tables[0]["views"].str.contains("+", regex=False).any():
                 break  # no study has several views, of which one could be taken
     table = pd.concat(tables, ignore_index=True)
     broken = chosen.table.loc[wanted & ~usable, "image_id"]
     missing = sorted(set(chosen.table["study_id"]) - set(table["study_id"]))
-    return Predicted(table, tuple(missing), tuple(map(str, broken)))
+    return Predicted(table, tuple(missing), tuple(map(str, broken)), seed_share)
 
 
 def write_predictions(path: Path, predicted: Predicted, *, force: bool = False) -> None:
@@ -172,6 +177,7 @@ class RunProbs:
 
     probs: NDArray[np.float64]  # [N, F]
     variance: NDArray[np.float64] | None  # [N, F] over draws of the error tables, with such heads
+    seed_share: float | None = None  # of several runs' seeds in the variance of one, on average
 
 
 def _average(found: Sequence[RunProbs]) -> RunProbs:
@@ -184,8 +190,13 @@ def _average(found: Sequence[RunProbs]) -> RunProbs:
     drawn = [one.variance for one in found if one.variance is not None]
     if len(drawn) < len(found):
         return RunProbs(probs.mean(axis=0), None)
-    between = probs.var(axis=0, ddof=1) / len(found) if len(found) > 1 else 0.0
-    return RunProbs(probs.mean(axis=0), np.mean(drawn, axis=0) + between)
+    audit = np.mean(drawn, axis=0)
+    if len(found) == 1:
+        return RunProbs(probs[0], audit)
+    seeds = probs.var(axis=0, ddof=1)
+    whole = float((audit + seeds).mean())
+    share = float(seeds.mean()) / whole if whole else None
+    return RunProbs(probs.mean(axis=0), audit + seeds / len(found), share)
 
 
 @torch.inference_mode()
