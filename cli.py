@@ -25,6 +25,7 @@ from cxrlabel.terminal import (
 )
 from cxrvision.data.commands import data_app
 from cxrvision.evaluate.commands import compare_command, evaluate_command
+from cxrvision.noise.commands import noise_app
 from cxrvision.train.commands import predict_command, train_command, training_bar
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(annotate_app, name="annotate")
 app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
+app.add_typer(noise_app, name="noise")
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 

@@ -27,8 +27,9 @@ SHARED_MODULES = {
     f"cxrlabel.{name}"
     for name in (
         "checks", "columns", "errors", "files", "findings", "formats", "readers", "rulefiles",
-        "tables", "terminal", "writers", "audit.consensus", "audit.design", "audit.intervals",
-        "audit.observation", "audit.patients", "audit.pooling", "audit.reviews",
+        "tables", "terminal", "writers", "audit.compare", "audit.consensus", "audit.design",
+        "audit.intervals", "audit.observation", "audit.observe", "audit.patients", "audit.pooling",
+        "audit.reviews", "audit.sampling",
     )
 }  # fmt: skip
 MAX_LINES = 400
