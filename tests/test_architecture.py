@@ -28,8 +28,8 @@ SHARED_MODULES = {
     for name in (
         "checks", "columns", "errors", "files", "findings", "formats", "readers", "rulefiles",
         "tables", "terminal", "writers", "audit.compare", "audit.consensus", "audit.design",
-        "audit.intervals", "audit.observation", "audit.observe", "audit.patients", "audit.pooling",
-        "audit.reviews", "audit.sampling",
+        "audit.estimates", "audit.intervals", "audit.observation", "audit.observe",
+        "audit.patients", "audit.pooling", "audit.reviews", "audit.sampling",
     )
 }  # fmt: skip
 MAX_LINES = 400

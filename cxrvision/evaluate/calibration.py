@@ -58,6 +58,56 @@ class Calibration:
     ece: float  # mean distance of predicted and observed in the bins, weighted by their size
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Calibration without bins."""
+
+    intercept: Measure
+    slope: Measure
+    brier: Measure
+
+
+def measure_fit(
+    probs: Floats,
+    positive: Bools,
+    *,
+    weights: Floats | None = None,
+    patients: Integers | None = None,
+    strata: Integers | None = None,
+) -> Fit:
+    """Measure intercept, slope and Brier score of n studies of both kinds.
+
+    Args:
+        probs: [n] in [0, 1].
+        positive: [n] whether each study has the finding.
+        weights: [n] above 0; None: 1 each.
+        patients, strata: as in `cxrvision.evaluate.estimates.covariance`.
+    """
+    weight = np.ones(len(probs)) if weights is None else weights / weights.mean()
+    errors = (probs - positive) ** 2
+    brier = float(np.average(errors, weights=weight))
+    influence = _factor(positive, patients) * weight * (errors - brier) / weight.sum()
+    score = plain_interval(Estimate(brier, influence), patients=patients, strata=strata)
+    logits = _logit(probs)
+    columns = np.stack([np.ones_like(logits), logits - logits.mean()], axis=1)
+
+    def fitted(columns: Floats, offset: Floats) -> Measure:
+        found = _fit(columns, positive, offset, weight)
+        if found is None:
+            return UNDEFINED
+        beta, rows = found
+        rows = _factor(positive, patients) * rows
+        return plain_interval(
+            Estimate(float(beta[-1]), rows[:, -1]), patients=patients, strata=strata
+        )
+
+    return Fit(
+        intercept=fitted(columns[:, :1], logits),
+        slope=fitted(columns, np.zeros_like(logits)) if np.ptp(logits) else UNDEFINED,
+        brier=Measure(brier, max(score.low, 0.0), min(score.high, 1.0)),
+    )
+
+
 def measure_calibration(
     probs: Floats, positive: Bools, *, patients: Integers | None = None
 ) -> Calibration:
@@ -69,18 +119,14 @@ def measure_calibration(
         patients: [n] code of each study's patient; None: all studies are unrelated.
     """
     prevalence = float(positive.mean())
-    errors = (probs - positive) ** 2
-    brier = float(errors.mean())
+    fit = measure_fit(probs, positive, patients=patients)
+    brier = fit.brier.value
     curve = calibration_curve(probs, positive)
     distance = np.abs(curve.predicted - curve.observed)
-    score = plain_interval(
-        Estimate(brier, _factor(positive, patients) * (errors - brier) / len(errors)),
-        patients=patients,
-    )
     return Calibration(
-        intercept=_intercept(probs, positive, patients),
-        slope=_slope(probs, positive, patients),
-        brier=Measure(brier, max(score.low, 0.0), min(score.high, 1.0)),
+        intercept=fit.intercept,
+        slope=fit.slope,
+        brier=fit.brier,
         brier_skill=1 - brier / (prevalence * (1 - prevalence)) if 0 < prevalence < 1 else NAN,
         ece=float((distance * curve.n).sum() / curve.n.sum()),
     )
@@ -104,47 +150,33 @@ def calibration_curve(
     return CalibrationCurve(n, np.bincount(member, probs) / n, observed, low, high)
 
 
-def _intercept(probs: Floats, positive: Bools, patients: Integers | None) -> Measure:
-    logits = _logit(probs)
-    fitted = _fit(np.ones((len(probs), 1)), positive, logits, patients)
-    return UNDEFINED if fitted is None else fitted[0]
-
-
-def _slope(probs: Floats, positive: Bools, patients: Integers | None) -> Measure:
-    logits = _logit(probs)
-    if np.ptp(logits) == 0:
-        return UNDEFINED
-    columns = np.stack([np.ones_like(logits), logits - logits.mean()], axis=1)
-    fitted = _fit(columns, positive, np.zeros_like(logits), patients)
-    return UNDEFINED if fitted is None else fitted[1]
-
-
 def _fit(
-    columns: Floats, positive: Bools, offset: Floats, patients: Integers | None
-) -> list[Measure] | None:
+    columns: Floats, positive: Bools, offset: Floats, weight: Floats
+) -> tuple[Floats, Floats] | None:
     """Logistic regression by Newton's method, halving steps that make it worse.
 
     Args:
         columns: [n, K].
         offset: [n] added to the linear predictor.
+        weight: [n]
 
     Returns:
-        Coefficients with their intervals; None where they have no bound, as where the kinds of
-        study do not overlap.
+        Coefficients [K] and their influence values [n, K]; None where they have no bound, as where
+        the kinds of study do not overlap.
     """
     beta = np.zeros(columns.shape[1])
-    loss = _loss(offset, positive)
+    loss = _loss(offset, positive, weight)
     for _ in range(_STEPS):
         p = _expit(offset + columns @ beta)
-        hessian = (columns * (p * (1 - p))[:, None]).T @ columns
+        hessian = (columns * (weight * p * (1 - p))[:, None]).T @ columns
         try:
-            step = np.linalg.solve(hessian, columns.T @ (positive - p))
+            step = np.linalg.solve(hessian, columns.T @ (weight * (positive - p)))
         except np.linalg.LinAlgError:
             return None
-        new = _loss(offset + columns @ (beta + step), positive)
+        new = _loss(offset + columns @ (beta + step), positive, weight)
         while not new <= loss + 1e-12 and np.abs(step).max() > _TOLERANCE:
             step = step / 2
-            new = _loss(offset + columns @ (beta + step), positive)
+            new = _loss(offset + columns @ (beta + step), positive, weight)
         beta, loss = beta + step, new
         if np.abs(beta).max() > _STEEPEST:
             return None
@@ -153,12 +185,8 @@ def _fit(
     else:
         return None
     p = _expit(offset + columns @ beta)
-    inverse = np.linalg.inv((columns * (p * (1 - p))[:, None]).T @ columns)
-    influence = _factor(positive, patients) * (columns * (positive - p)[:, None]) @ inverse
-    return [
-        plain_interval(Estimate(float(value), column), patients=patients)
-        for value, column in zip(beta, influence.T, strict=True)
-    ]
+    inverse = np.linalg.inv((columns * (weight * p * (1 - p))[:, None]).T @ columns)
+    return beta, (columns * (weight * (positive - p))[:, None]) @ inverse
 
 
 def _factor(positive: Bools, patients: Integers | None) -> float:
@@ -167,9 +195,9 @@ def _factor(positive: Bools, patients: Integers | None) -> float:
     return math.sqrt(number / (number - 1)) if number > 1 else NAN
 
 
-def _loss(logits: Floats, positive: Bools) -> float:
+def _loss(logits: Floats, positive: Bools, weight: Floats) -> float:
     """The summed log loss, without overflow."""
-    return float(np.logaddexp(0.0, np.where(positive, -logits, logits)).sum())
+    return float((weight * np.logaddexp(0.0, np.where(positive, -logits, logits))).sum())
 
 
 def _logit(probs: Floats) -> Floats:
