@@ -16,7 +16,9 @@ def make(n=300, seed=0, patients=100, blank=0.1):
     probs = 1 / (1 + np.exp(-(rng.standard_normal((n, 3)) + 1.5 * truth - 2)))
     truth[rng.random((n, 3)) < blank] = np.nan
     ids = tuple(map(str, range(n)))
-    return Cases(ids, ("Edema", "Mass", "Nodule"), probs, truth, who, pd.DataFrame(index=range(n)))
+    return Cases(
+        ids, ("Edema", "Mass", "Nodule"), probs, truth, truth, who, pd.DataFrame(index=range(n))
+    )
 
 
 def test_macro_is_the_mean_over_findings():

@@ -24,7 +24,7 @@ from cxrvision.evaluate.doubly_robust import (
     few_events,
     share_measure,
 )
-from cxrvision.evaluate.estimates import NAN, UNDEFINED, Estimate, Measure
+from cxrvision.evaluate.estimates import NAN, UNDEFINED, Estimate, Measure, effective_number
 from cxrvision.evaluate.masses import (
     auc_of,
     share_of_negatives,
@@ -247,12 +247,17 @@ def _design_based_shares(
 def _robust_shares(probs: Floats, threshold: float, working: Working) -> dict[str, Measure]:
     yes = working.outcome
     no = 1 - yes
+    sampled = working.sampled
+    patients = None if working.patients is None else working.patients[sampled.rows]
+    positives, negatives = working.events()
 
     def rare(among: Bools) -> Measure:
         """The share with the finding, whose cases are mostly not seen."""
         statistic = share_with_finding(among, yes, no)
         more = doubly_robust(statistic, working, unseen=_UNSEEN)
-        return share_measure(doubly_robust(statistic, working), working, more=more)
+        least = doubly_robust(statistic, working)
+        number = effective_number(among[sampled.rows], sampled.weights, patients)
+        return share_measure(least, working, number, more=more)
 
     found = {"prevalence_doubly_robust": rare(np.ones(len(probs), dtype=bool))}
     if np.isnan(threshold):
@@ -262,8 +267,8 @@ def _robust_shares(probs: Floats, threshold: float, working: Working) -> dict[st
     of_positives = doubly_robust(share_of_positives(flagged, yes), working)
     of_negatives = doubly_robust(share_of_negatives(~flagged, no), working)
     return found | {
-        "sensitivity_doubly_robust": share_measure(of_positives, working),
-        "specificity_doubly_robust": share_measure(of_negatives, working),
+        "sensitivity_doubly_robust": share_measure(of_positives, working, positives),
+        "specificity_doubly_robust": share_measure(of_negatives, working, negatives),
         "ppv_doubly_robust": rare(flagged),
         "npv_doubly_robust": Measure(1 - missed.value, 1 - missed.high, 1 - missed.low),
     }

@@ -36,6 +36,7 @@ class Labels:
 
     path: Path
     table: pd.DataFrame  # index: id; a column per finding: 1, 0, NaN where it does not count
+    states: pd.DataFrame  # the same before the policy: 1, 0, -1, NaN for blank
     known: pd.DataFrame  # index: id; text, "" for unknown
     silent: Mapping[str, str]  # id -> status of a report that was not labeled; not in the table
 
@@ -48,6 +49,7 @@ class Cases:
     findings: tuple[str, ...]  # F
     probs: Floats  # [n, F] in [0, 1]
     truth: Floats  # [n, F] 1, 0; NaN: left out for this finding
+    states: Floats  # [n, F] label before the policy: 1, 0, -1, NaN for blank
     patients: Integers | None  # [n] code of each study's patient; None: not known
     known: pd.DataFrame  # [n, ...] text, "" for unknown
 
@@ -69,6 +71,7 @@ class Cases:
             ids=tuple(self.ids[i] for i in at),
             probs=self.probs[at],
             truth=self.truth[at],
+            states=self.states[at],
             patients=None if self.patients is None else self.patients[at],
             known=self.known.iloc[at].reset_index(drop=True),
         )
@@ -124,7 +127,8 @@ def load_labels(
     targets = make_targets(states, findings=shared, uncertain=uncertain, blank=blank)
     values = np.where(targets.mask > 0, targets.values.astype(np.float64), np.nan)
     policy = type(table)(values, index=table.index, columns=shared)
-    return Labels(path, policy, _read_known(path, table.index, columns), read.silent)
+    known = _read_known(path, table.index, columns)
+    return Labels(path, policy, table[shared], known, read.silent)
 
 
 def _read_known(path: Path, ids: pd.Index, columns: Sequence[str]) -> pd.DataFrame:
@@ -180,6 +184,7 @@ def join(
         tuple(names),
         predictions.probs[np.ix_(at, [predictions.findings.index(n) for n in names])],
         labels.table.to_numpy()[there],
+        labels.states.to_numpy(dtype=np.float64)[there],
         _patients(known, patient, ids, f"{predictions.path}, {labels.path}"),
         known,
     )

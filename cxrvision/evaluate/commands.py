@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from cxrlabel.terminal import ForceOption, console, errors_as_lines, note, split
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cxrvision.evaluate.auditing import Audit
     from cxrvision.evaluate.comparing import Comparison
     from cxrvision.evaluate.evaluation import Evaluation
 
@@ -34,6 +36,7 @@ SplitOption = Annotated[
         metavar="NAME", help="Studies of this split; by default test where there is one, else all."
     ),
 ]
+_audit = partial(typer.Option, rich_help_panel="Label error")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print what the .json file has.")]
 
 
@@ -66,10 +69,28 @@ def evaluate_command(
     by: Annotated[
         str, typer.Option(metavar="COLUMNS", help="More columns to show apart, with commas.")
     ] = "",
+    manual: Annotated[
+        Path | None,
+        _audit(metavar="FILE", help="Manual review of some of the studies: `cxr audit export`."),
+    ] = None,
+    sample: Annotated[
+        Path | None,
+        _audit(metavar="FILE", help="How these were drawn: `cxr audit sample`."),
+    ] = None,
+    noise: Annotated[
+        Path | None,
+        _audit(metavar="FILE", help="Observation table to correct by: noise.json of an audit."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        _audit(metavar="image|report", help="What the reviewers looked at; or the file says."),
+    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate predictions: AUC, AUPRC, calibration and decisions of every finding.
+
+    With --manual also against the reviewed studies, which know how wrong the labels are.
 
     Writes metrics.csv, metrics.json and index.html into --out.
     """
@@ -87,12 +108,18 @@ def evaluate_command(
             split=split,
             threshold_from=threshold_from,
             by=split_names(by),
+            manual=manual,
+            sample=sample,
+            noise=noise,
+            reference=reference,
         )
         found = evaluate_files(predictions, labels, options)
         record = write_evaluation(found, out, force=force)
         if as_json:
             typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
         else:
+            if found.audit is not None:
+                console().print(_audit_table(found, found.audit))
             console().print(_evaluation_table(found))
         for line in _evaluation_notes(found):
             note(line)
@@ -207,9 +234,53 @@ def _evaluation_table(found: Evaluation) -> Table:
     return table
 
 
+def _audit_table(found: Evaluation, audit: Audit) -> Table:
+    from cxrvision.evaluate.page import decimals, measure_text
+
+    table = _table("finding", "n", "pos", "AUC audited", "doubly robust", "labels", "corrected")
+    table.title = f"{audit.studies:,} audited studies, reference: {audit.reference}"
+    for name, row in audit.findings.items():
+        table.add_row(
+            name,
+            f"{row.auc_audited_n:,}",
+            f"{row.auc_audited_positives:,}",
+            measure_text(row.auc_audited),
+            measure_text(row.auc_doubly_robust),
+            decimals(found.measured.findings[name].auc_labels.value),
+            decimals(row.auc_corrected.value),
+        )
+    table.add_section()
+    macro = measure_text(audit.auc_audited), measure_text(audit.auc_doubly_robust)
+    labels = decimals(found.measured.averages.macro_auc_labels.value)
+    table.add_row("macro average", "", "", *macro, labels, "")
+    return table
+
+
+def _audit_notes(found: Evaluation, audit: Audit) -> list[str]:
+    from cxrvision.evaluate.auditing import REFERENCES
+    from cxrvision.evaluate.operating import AUDITED
+
+    audited = audit.files.audited
+    lines = [f"reference {audit.reference}: {REFERENCES[audit.reference]}", audited.design]
+    if audited.outside_sample:
+        lines.append(f"left out: {audited.outside_sample:,} reviewed studies outside the sample")
+    chosen = [name for name, row in found.thresholds.items() if row.on == AUDITED]
+    if chosen:
+        lines.append(f"thresholds chosen on audited studies: {', '.join(chosen)}")
+    for name, row in audit.findings.items():
+        if row.auc_audited_refused:
+            lines.append(f"{name}: no audited AUC: {row.auc_audited_refused}")
+            continue
+        if row.doubly_robust_refused:
+            lines.append(f"{name}: no doubly robust AUC: {row.doubly_robust_refused}")
+        if row.correction_withheld:
+            lines.append(f"{name}: correction withheld: {row.correction_withheld}")
+    return lines
+
+
 def _evaluation_notes(found: Evaluation) -> list[str]:
-    from cxrvision.evaluate.evaluation import THRESHOLDS_HERE
     from cxrvision.evaluate.operating import ESTIMATE
+    from cxrvision.evaluate.thresholds import THRESHOLDS_HERE
 
     lines = []
     if found.cases.patients is None:
@@ -228,7 +299,8 @@ def _evaluation_notes(found: Evaluation) -> list[str]:
     if few:
         lines.append(f"too few positives for a threshold by the lower bound: {', '.join(few)}")
     noted = [f"{name}: {row.note}" for name, row in found.measured.findings.items() if row.note]
-    return [*lines, *noted, *found.notes]
+    audited = [] if found.audit is None else _audit_notes(found, found.audit)
+    return [*lines, *noted, *found.notes, *audited]
 
 
 def _comparison_table(row: Comparison) -> Table:

@@ -88,21 +88,25 @@ def auc_measure(estimate: Estimate, working: Working) -> Measure:
     return share_interval(bounded, patients=working.patients, events=min(working.events()))
 
 
-def share_measure(estimate: Estimate, working: Working, *, more: Estimate | None = None) -> Measure:
+def share_measure(
+    estimate: Estimate, working: Working, events: float, *, more: Estimate | None = None
+) -> Measure:
     """A share with Wilson's interval for as many studies as give its variance.
 
     Args:
+        events: effective audited studies that it is a share of. Where these expect less than one
+            of the rarer kind, the interval is that of their number: the variance is not known.
         more: the same with more unseen cases, for the upper end.
     """
     value = min(max(estimate.value, 0.0), 1.0)
+    rarer = min(value, 1 - value)
     ends = []
     for which in (estimate, more or estimate):
         variance = which.variance(working.patients) + which.extra
-        if not (math.isfinite(which.value) and variance > 0):
+        if not (math.isfinite(which.value) and math.isfinite(variance)):
             return UNDEFINED
-        # a share of 0 or 1 is taken to be that of half a study of its variance
-        inner = min(max(value, variance / 2), 1 - variance / 2)
-        ends.append(wilson(value, max(inner * (1 - inner) / variance, 1.0)))
+        known = rarer * events >= 1 and variance > 0
+        ends.append(wilson(value, value * (1 - value) / variance if known else max(events, 1.0)))
     return Measure(value, float(ends[0][0]), float(ends[1][1]))
 
 

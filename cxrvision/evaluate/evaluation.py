@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,9 +12,13 @@ from cxrlabel import findings
 from cxrlabel.errors import InputError
 from cxrlabel.formats import hash_input
 from cxrlabel.tables import Resolve
+from cxrvision.evaluate.auditing import (
+    Audit,
+    measure_audited,
+    read_audit,
+)
 from cxrvision.evaluate.cases import (
     ALL,
-    VALIDATION,
     Cases,
     Labels,
     join,
@@ -25,8 +28,9 @@ from cxrvision.evaluate.cases import (
 from cxrvision.evaluate.comparing import Difference, measure_differences
 from cxrvision.evaluate.confounding import Confounding, measure_confounding
 from cxrvision.evaluate.measuring import Measured, measure_cases
-from cxrvision.evaluate.operating import GIVEN, Threshold, choose_threshold
+from cxrvision.evaluate.operating import Threshold
 from cxrvision.evaluate.predictions import BOTH, VIEWS, Predictions, read_predictions
+from cxrvision.evaluate.thresholds import choose_thresholds
 
 if TYPE_CHECKING:
     from cxrvision.evaluate.estimates import Integers
@@ -37,7 +41,7 @@ PARTS: Final = ("views", "view_position", "site", "scanner", "sex")
 CONFOUNDERS: Final = ("views", "view_position", "site", "scanner")
 MOST_VALUES: Final = 12  # of a column that are shown apart, the most frequent ones
 UNKNOWN: Final = "unknown"
-THRESHOLDS_HERE: Final = "the evaluated studies"
+_OF_AUDIT: Final = frozenset({"manual", "sample", "noise", "reference"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,10 @@ class EvaluationOptions:
     split: str = ""  # "": "test" where there is one, else all; "all"
     threshold_from: Path | None = None  # predictions of other studies, or an earlier metrics.json
     by: tuple[str, ...] = ()  # further columns whose values make subsets
+    manual: Path | None = None  # a manual review of some of the studies
+    sample: Path | None = None  # how the reviewed studies were drawn
+    noise: Path | None = None  # an observation table
+    reference: str | None = None  # of the review: "image" or "report"; None: the file says
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,7 @@ class Evaluation:
 
     cases: Cases  # the evaluated studies
     measured: Measured
+    audit: Audit | None  # None without a manual review
     thresholds: Mapping[str, Threshold]
     threshold_source: str  # what the thresholds were chosen on
     subsets: tuple[Subset, ...]
@@ -102,6 +111,8 @@ class Evaluation:
     def record(self) -> dict[str, Any]:
         """How it was made: options, files, counts."""
         options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
+        if self.audit is None:
+            options = {k: v for k, v in options.items() if k not in _OF_AUDIT}
         files = [(str(path), *hash_input(path)) for path in self.inputs]
         return {
             "options": options,
@@ -132,14 +143,22 @@ def evaluate_files(
         labels: our labels, or those that `cxrlabel.tables.read_labels` reads.
 
     Raises:
-        InputError: a table cannot be read, the two have no finding or study in common, or there is
-            no study of the split.
+        InputError: a table cannot be read, the two have no finding or study in common, there is
+            no study of the split, or none of it was reviewed.
     """
     options = options or EvaluationOptions()
     if not 0 < options.target_sensitivity < 1:
         raise InputError(
             f"--target-sensitivity: {options.target_sensitivity:g}; expected between 0 and 1"
         )
+    files = read_audit(
+        options.manual,
+        sample=options.sample,
+        noise=options.noise,
+        reference=options.reference,
+        id_column=options.id_column,
+        resolve=resolve,
+    )
     model = read_predictions(
         predictions, id_column=options.id_column, columns=options.by, resolve=resolve
     )
@@ -157,13 +176,14 @@ def evaluate_files(
         if name not in joined.known:
             raise InputError(f"{predictions}, {labels}: no column {name!r}, which --by names")
     cases, split = take_split(joined, options.split)
-    thresholds, source = _thresholds(joined, cases, table, options, resolve)
+    thresholds, source = choose_thresholds(joined, cases, table, options, files, resolve)
     subsets, notes = _subsets(cases, thresholds, options.by)
     silent = Counter(table.silent[study] for study in model.rows_of() if study in table.silent)
-    inputs = [model.path, table.path]
+    inputs = [model.path, table.path, *(files.paths if files else ())]
     return Evaluation(
         cases=cases,
         measured=measure_cases(cases, thresholds),
+        audit=None if files is None else measure_audited(files, cases, thresholds),
         thresholds=thresholds,
         threshold_source=source,
         subsets=subsets,
@@ -188,72 +208,6 @@ def _silent_notes(statuses: Mapping[str, int]) -> tuple[str, ...]:
 
 def _wanted(options: EvaluationOptions) -> tuple[str, ...]:
     return (*options.by, *([options.patient] if options.patient else ()))
-
-
-def _thresholds(
-    joined: Cases, cases: Cases, labels: Labels, options: EvaluationOptions, resolve: Resolve
-) -> tuple[dict[str, Threshold], str]:
-    """A threshold for each finding, and what they were chosen on.
-
-    A file that is named; else the validation studies of the table; else, for want of others, the
-    evaluated studies themselves.
-    """
-    path = options.threshold_from
-    if path is not None and path.suffix.lower() == ".json":
-        return _read_thresholds(path), path.name
-    if path is not None:
-        other = read_predictions(path, id_column=options.id_column, resolve=resolve)
-        missing = [name for name in cases.findings if name not in other.findings]
-        if missing:
-            raise InputError(f"{path}: no column for {missing[0]!r}, which the predictions have")
-        chosen = join(other, labels, patient=options.patient)
-        chosen, split = _validation(chosen) or (chosen, "")
-        return _choose(chosen, options), f"{path.name}{f', split {split}' if split else ''}"
-    validation = _validation(joined)
-    if validation and not set(validation[0].ids) & set(cases.ids):
-        return _choose(validation[0], options), f"split {validation[1]}"
-    return _choose(cases, options), THRESHOLDS_HERE
-
-
-def _validation(cases: Cases) -> tuple[Cases, str] | None:
-    """The studies of the validation split, where there are any."""
-    try:
-        return take_split(cases, VALIDATION)
-    except InputError:
-        return None
-
-
-def _choose(cases: Cases, options: EvaluationOptions) -> dict[str, Threshold]:
-    chosen = {}
-    for column, finding in enumerate(cases.findings):
-        inside = cases.labelled(column)
-        threshold = choose_threshold(
-            cases.probs[inside, column],
-            cases.truth[inside, column] == 1,
-            options.target_sensitivity,
-            patients=cases.clusters[inside],
-        )
-        if threshold is not None:
-            chosen[finding] = threshold
-    return chosen
-
-
-def _read_thresholds(path: Path) -> dict[str, Threshold]:
-    """The thresholds of an earlier evaluation."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
-        found = {name: row["threshold"] for name, row in rows.items()}
-        return {
-            name: Threshold(float(value), GIVEN, 0)
-            for name, value in found.items()
-            if value is not None
-        }
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: no thresholds; expected a metrics.json of `cxr evaluate`"
-        ) from error
 
 
 def _subsets(

@@ -59,6 +59,7 @@ class ForestRow:
     measure: Measure
     note: str = ""  # at the right
     summary: bool = False  # drawn as a diamond
+    color: str = ""  # "": that of its kind
 
 
 def forest(name: str, rows: Sequence[ForestRow], *, mark: float, unit: str) -> str:
@@ -121,7 +122,7 @@ def _forest(figure: Figure, rows: Sequence[ForestRow], mark: float, unit: str) -
 
 def _forest_row(axes: Axes, place: int, row: ForestRow) -> None:
     value, low, high = row.measure
-    color = AMBER if row.summary else BLUE
+    color = row.color or (AMBER if row.summary else BLUE)
     if math.isfinite(low):
         axes.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
     if math.isfinite(value):

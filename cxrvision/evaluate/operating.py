@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LOWER_BOUND: Final = "lower bound"
 ESTIMATE: Final = "estimate"
 GIVEN: Final = "given"
+LABELS: Final = "labels"
+AUDITED: Final = "audited studies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Threshold:
     # reaches what is wanted; "given" where it was read from a file
     rule: str
     positives: int  # studies with the finding that it was chosen on
+    on: str = LABELS  # what says which these are: "labels" or "audited studies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,13 @@ class OperatingPoint:
 
 
 def choose_threshold(
-    probs: Floats, positive: Bools, sensitivity: float, *, patients: Integers | None = None
+    probs: Floats,
+    positive: Bools,
+    sensitivity: float,
+    *,
+    patients: Integers | None = None,
+    weights: Floats | None = None,
+    on: str = LABELS,
 ) -> Threshold | None:
     """The highest threshold that has the wanted sensitivity; None without a positive.
 
@@ -58,19 +67,24 @@ def choose_threshold(
         positive: [n] whether each study has the finding.
         sensitivity: wanted, in (0, 1).
         patients: [n] code of each study's patient; None: all studies are unrelated.
+        weights: [n] studies that each stands for; None: 1 each.
+        on: what `positive` comes from.
     """
-    scores = np.sort(probs[positive])[::-1]
-    if not len(scores):
+    order = np.flatnonzero(positive)[np.argsort(-probs[positive], kind="stable")]
+    if not len(order):
         return None
-    number = len(scores)
+    scores = probs[order]
+    weight = np.ones(len(order)) if weights is None else weights[order]
+    number = float(weight.sum()) ** 2 / float((weight**2).sum())  # Kish 1965
     # where equal scores are flagged, all of them are
-    reached = np.searchsorted(-scores, -scores, side="right") / number
+    last = np.searchsorted(-scores, -scores, side="right") - 1
+    reached = np.minimum(np.cumsum(weight)[last] / weight.sum(), 1.0)
     by_estimate = scores[np.argmax(reached >= sensitivity - 1e-12)]
     effect = design_effect(probs >= by_estimate, positive, patients)
     lower, _ = wilson(reached, number / effect)
     if lower[-1] < sensitivity:
-        return Threshold(float(by_estimate), ESTIMATE, number)
-    return Threshold(float(scores[np.argmax(lower >= sensitivity)]), LOWER_BOUND, number)
+        return Threshold(float(by_estimate), ESTIMATE, len(order), on)
+    return Threshold(float(scores[np.argmax(lower >= sensitivity)]), LOWER_BOUND, len(order), on)
 
 
 def measure_operating_point(

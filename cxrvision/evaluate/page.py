@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cxrvision.evaluate.audit_page import audit_part
 from cxrvision.evaluate.comparing import ALL as ALL_STUDIES
 from cxrvision.evaluate.figures import (
     AMBER,
@@ -36,7 +37,7 @@ def evaluation_page(evaluation: Evaluation, *, title: str = "Evaluation") -> str
 
     Of a path only the file's name is shown.
     """
-    measured, cases = evaluation.measured, evaluation.cases
+    measured, cases, audit = evaluation.measured, evaluation.cases, evaluation.audit
     plots = {
         "roc": roc_panels(cases, measured),
         "precision": precision_panels(cases, measured),
@@ -53,6 +54,7 @@ def evaluation_page(evaluation: Evaluation, *, title: str = "Evaluation") -> str
         plots={name: plot for name, plot in plots.items() if plot},
         parts=_parts(evaluation),
         notes=[""] if any(row.note for row in measured.findings.values()) else [],
+        audit_part=None if audit is None else audit_part(evaluation, audit),
         few=[n for n, t in evaluation.thresholds.items() if t.rule == ESTIMATE],
         record=_record_rows(evaluation.record()),
     )
@@ -117,8 +119,13 @@ def _headlines(evaluation: Evaluation) -> list[tuple[str, str]]:
     numbers = [(f"{measured.studies:,}", "studies")]
     if evaluation.cases.patients is not None:
         numbers.append((f"{measured.patients:,}", "patients"))
+    audit = evaluation.audit
+    if audit is not None:
+        name = f"mean AUC, audited ({audit.reference})"
+        numbers.append((decimals(audit.auc_audited.value), _over(name, audit.auc_audited)))
+    of_labels = "mean AUC" if audit is None else "mean AUC against labels"
     numbers += [
-        (decimals(averages.macro_auc_labels.value), _over("mean AUC", averages.macro_auc_labels)),
+        (decimals(averages.macro_auc_labels.value), _over(of_labels, averages.macro_auc_labels)),
         (decimals(averages.macro_auprc.value), _over("mean AUPRC", averages.macro_auprc)),
         (decimals(averages.alerts_per_100, 0), "flags in 100 studies, all findings"),
     ]

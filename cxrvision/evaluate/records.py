@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from cxrlabel.writers import atomic_path, open_rows
+from cxrvision.evaluate.audit_measures import AuditMeasures
+from cxrvision.evaluate.auditing import REFERENCES, Audit
 from cxrvision.evaluate.cases import ALL
 from cxrvision.evaluate.comparing import Comparison, Comparisons, Difference
 from cxrvision.evaluate.estimates import Measure
@@ -32,6 +34,9 @@ def metrics_record(evaluation: Evaluation) -> dict[str, Any]:
         chosen = thresholds.get(name)
         row["threshold_rule"] = None if chosen is None else chosen.rule
         row["threshold_positives"] = None if chosen is None else chosen.positives
+        if evaluation.audit is not None:
+            row["threshold_on"] = None if chosen is None else chosen.on
+            row |= flat(evaluation.audit.findings[name])
     subsets: dict[str, dict[str, Any]] = {}
     for part in evaluation.subsets:
         subsets.setdefault(part.by, {})[part.value] = _measured(part.measured)
@@ -39,6 +44,7 @@ def metrics_record(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "version": version("cxr"),
         **evaluation.record(),
+        **({} if evaluation.audit is None else {"audit": _audit(evaluation.audit)}),
         **whole,
         "subsets": subsets,
         "views": None
@@ -105,12 +111,21 @@ def flat(record: Any) -> dict[str, Any]:
 
 def write_metrics(evaluation: Evaluation, path: Path, *, force: bool = False) -> None:
     """Write metrics.csv: one row for each finding and subset."""
-    columns = _KEYS | _columns(FindingMeasures)
+    audit = evaluation.audit
+    own = {} if audit is None else _columns(AuditMeasures)
+    columns = _KEYS | _columns(FindingMeasures) | own
+
+    def audited(name: str, measured: Measured) -> list[Any]:
+        """The audit is of all studies."""
+        if audit is None or measured is not evaluation.measured:
+            return [None] * len(own)
+        return _cells(audit.findings[name], AuditMeasures)
+
     with open_rows(path, columns, force=force) as table:
         for by, value, measured in _parts(evaluation):
             table.write(
                 [
-                    (name, by, value, *_cells(row, FindingMeasures))
+                    (name, by, value, *_cells(row, FindingMeasures), *audited(name, measured))
                     for name, row in measured.findings.items()
                 ]
             )
@@ -154,6 +169,23 @@ def _measured(measured: Measured) -> dict[str, Any]:
     }
 
 
+def _audit(audit: Audit) -> dict[str, Any]:
+    averages = {"auc_audited": audit.auc_audited, "auc_doubly_robust": audit.auc_doubly_robust}
+    macro: dict[str, Any] = {"findings": audit.averaged}
+    for name, measure in averages.items():
+        value, *interval = map(_number, measure)
+        macro |= {name: value, f"{name}_ci": None if None in interval else interval}
+    return {
+        "reference": audit.reference,
+        "reference_note": REFERENCES[audit.reference],
+        "design": audit.files.audited.design,
+        "studies": audit.studies,
+        "outside_sample": audit.files.audited.outside_sample,
+        "rates_from": audit.rates_from,
+        "macro": macro,
+    }
+
+
 def _averages(averages: Averages) -> dict[str, Any]:
     """Macro and micro, whose keys are those of a finding, and what is of all findings."""
     row = flat(averages)
@@ -178,7 +210,7 @@ def _columns(kind: type[Any]) -> dict[str, type]:
         if hint is Measure:
             columns |= dict.fromkeys((name, f"{name}_lo", f"{name}_hi"), float)
         else:
-            columns[name] = hint
+            columns[name] = str if hint == str | None else hint
     return columns
 
 

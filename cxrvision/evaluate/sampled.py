@@ -15,7 +15,7 @@ of the stratum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,6 +85,17 @@ class Sampled:
         whole = np.zeros(studies)
         whole[self.rows] = influence
         return whole
+
+    def take(self, chosen: Bools) -> Sampled:
+        """Those of the audited studies at a mask, [m]."""
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            truth=self.truth[chosen],
+            weights=self.weights[chosen],
+            strata=None if self.strata is None else self.strata[chosen],
+            reviewed=None if self.reviewed is None else self.reviewed[chosen],
+        )
 
 
 def sample_of(reviewed: Reviewed, ids: Sequence[str]) -> Sampled:
