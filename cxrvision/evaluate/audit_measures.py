@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 FEW: Final = 5  # audited studies of each kind, below which nothing is said
 _MOST: Final = 0.1  # relative: how far what they stand for may be from the evaluated studies
 _SCALE: Final = 1000  # of weights, so that no stratum is a large part of what it is drawn from
-_UNSEEN: Final = 0.5  # cases, for the upper end of a share that is mostly not seen
+# cases not seen, for the upper end of a share whose cases lie where few are audited
+_UNSEEN: Final = 0.5
+_MORE: Final = 1.0  # of labels that missed, of which half counts
 _NO_DESIGN: Final = "how the audited studies were drawn is not known (--sample)"
 _SHARES: Final = ("sensitivity", "specificity", "ppv", "npv")
 
@@ -135,6 +137,8 @@ def measure_audit(
         strata=sampled.strata,
     )
     found: dict[str, Any] = {f"{name}_audited": share for name, share in shares.items()}
+    if not np.isnan(threshold):
+        found["specificity_audited"] = _specificity(probs < threshold, working)
     if not no_robust:
         found |= _robust_shares(probs, threshold, working)
     measures = replace(
@@ -215,7 +219,8 @@ def _by_labels(
         return UNDEFINED, "the observation table has too few events", UNDEFINED
     rates = audited_rates(label, working) if table is None else table_rates(table, states, label)
     found = correct_auc(probs, label, working, reference, rates)
-    return found.auc, found.withheld, rogan_gladen(label, working, rates)
+    more = audited_rates(label, working, unseen=_MORE) if table is None else None
+    return found.auc, found.withheld, rogan_gladen(label, working, rates, more)
 
 
 def _design_based_shares(
@@ -242,6 +247,13 @@ def _design_based_shares(
         ends = (found.values[place], found.low[place], found.high[place])
         shares[name] = Measure(*map(float, ends)) if enough and len(sampled.rows) else UNDEFINED
     return shares
+
+
+def _specificity(spared: Bools, working: Working) -> Measure:
+    """The specificity; the interval by melding covers in 86 to 93 % where strata are of labels."""
+    no = audited_masses(working)[1]
+    found = design_based(share_of_negatives(spared, no), working)
+    return share_measure(found, working, working.sampled.effective(working.patients)[1])
 
 
 def _robust_shares(probs: Floats, threshold: float, working: Working) -> dict[str, Measure]:

@@ -28,18 +28,20 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cxrlabel.audit.intervals import wilson
 from cxrlabel.audit.observation import draw_table
 from cxrvision.evaluate.auc import estimate_auc
 from cxrvision.evaluate.doubly_robust import audited_masses, design_based
 from cxrvision.evaluate.estimates import (
+    NAN,
     UNDEFINED,
     Estimate,
     Measure,
     Z,
     covariance,
     effective_number,
-    plain_interval,
     share_interval,
+    student_quantile,
     two_sided,
 )
 from cxrvision.evaluate.masses import share_of_negatives, share_of_positives, share_with_finding
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
     from cxrlabel.audit.observation import FindingTable
     from cxrvision.evaluate.estimates import Floats
+    from cxrvision.evaluate.masses import Statistic
     from cxrvision.evaluate.working import Working
 
 TOGETHER: Final = 0.1  # level of the sum, one-sided
@@ -56,6 +59,7 @@ EACH: Final = 0.0125  # level of each, two-sided
 VISIBLE: Final = 0.15  # a difference that an audit has to be able to contradict
 FEW: Final = 5.0  # effective studies of each kind, to tell wrongly from rightly labelled ones
 _CLEAR: Final = 3.0  # standard errors that PPV + NPV - 1 has to be above 0
+_LEAST_FREEDOM: Final = 3.0
 _DRAWS: Final = 4_000
 _LEAST: Final = 0.3  # variance of the sum of scores
 _DEPENDS: Final = "label error depends on the image"
@@ -79,21 +83,26 @@ class Correction:
     withheld: str  # "" where there is one
 
 
-def audited_rates(label: Floats, working: Working) -> LabelRates:
+def audited_rates(label: Floats, working: Working, *, unseen: float = 0.0) -> LabelRates:
     """The rates among the audited studies that have a label.
 
     Args:
         label: [n] 1, 0, NaN for none.
+        unseen: as in `design_based`.
     """
     labelled = ~np.isnan(label)
     yes, no = (mass * labelled for mass in audited_masses(working))
     positive, negative = label == 1, label == 0
-    missed = design_based(share_with_finding(negative, yes, no), working)
+
+    def rate(statistic: Statistic) -> Estimate:
+        return design_based(statistic, working, unseen=unseen)
+
+    missed = rate(share_with_finding(negative, yes, no))
     return LabelRates(
-        ppv=design_based(share_with_finding(positive, yes, no), working),
+        ppv=rate(share_with_finding(positive, yes, no)),
         npv=Estimate(1 - missed.value, -missed.influence, missed.extra),
-        sensitivity=design_based(share_of_positives(positive, yes), working),
-        specificity=design_based(share_of_negatives(negative, no), working),
+        sensitivity=rate(share_of_positives(positive, yes)),
+        specificity=rate(share_of_negatives(negative, no)),
     )
 
 
@@ -169,11 +178,23 @@ def correct_auc(
     reason = _contradiction(probs, label, working, reference, corrected)
     if reason:
         return _none(reason)
-    return Correction(share_interval(corrected, patients=working.patients), "")
+    wider = _for_few(corrected, label, working)
+    return Correction(share_interval(wider, patients=working.patients), "")
 
 
-def rogan_gladen(label: Floats, working: Working, rates: LabelRates) -> Measure:
-    """The prevalence from the share of positive labels (Rogan and Gladen 1978), kept in [0, 1]."""
+def rogan_gladen(
+    label: Floats, working: Working, rates: LabelRates, more: LabelRates | None = None
+) -> Measure:
+    """The prevalence from the share of positive labels (Rogan and Gladen 1978), kept in [0, 1].
+
+    Args:
+        more: the rates with more unseen cases, for the upper end.
+    """
+    ends = [_rogan_gladen(label, working, some) for some in (rates, more or rates)]
+    return Measure(ends[0].value, ends[0].low, ends[1].high)
+
+
+def _rogan_gladen(label: Floats, working: Working, rates: LabelRates) -> Measure:
     labelled = ~np.isnan(label)
     gain = rates.sensitivity.value + rates.specificity.value - 1
     if not labelled.any() or not gain > 0:
@@ -185,8 +206,28 @@ def rogan_gladen(label: Floats, working: Working, rates: LabelRates) -> Measure:
         of_labels + (1 - value) * rates.specificity.influence - value * rates.sensitivity.influence
     ) / gain
     extra = (1 - value) ** 2 * rates.specificity.extra + value**2 * rates.sensitivity.extra
-    found = plain_interval(Estimate(value, influence, extra / gain**2), patients=working.patients)
-    return Measure(*(min(max(x, 0.0), 1.0) for x in found))
+    value = min(max(value, 0.0), 1.0)
+    variance = Estimate(value, influence).variance(working.patients) + extra / gain**2
+    if not (math.isfinite(variance) and 0 < value < 1):
+        return Measure(value, NAN, NAN)
+    low, high = wilson(value, value * (1 - value) / variance)
+    return Measure(value, float(low), float(high))
+
+
+def _for_few(corrected: Estimate, label: Floats, working: Working) -> Estimate:
+    """The estimate with the variance that makes its interval Student's.
+
+    The degrees of freedom are those of the wrong labels that the audit saw.
+    """
+    sampled = working.sampled
+    mine = label[sampled.rows]
+    wrong = ~np.isnan(mine) & ((mine == 1) != sampled.truth)
+    patients = None if working.patients is None else working.patients[sampled.rows]
+    freedom = max(effective_number(wrong, sampled.weights, patients) - 1, _LEAST_FREEDOM)
+    seen = corrected.variance(working.patients)
+    factor = (student_quantile(freedom) / Z) ** 2
+    extra = factor * (seen + corrected.extra) - seen
+    return Estimate(corrected.value, corrected.influence, extra)
 
 
 def _auc_of_labels(probs: Floats, label: Floats, working: Working) -> Estimate:

@@ -48,18 +48,21 @@ def audited_masses(working: Working) -> tuple[Floats, Floats]:
     return yes, no
 
 
-def design_based(statistic: Statistic, working: Working, *, extra: float = 0.0) -> Estimate:
+def design_based(
+    statistic: Statistic, working: Working, *, extra: float = 0.0, unseen: float = 0.0
+) -> Estimate:
     """The estimate of a statistic of `audited_masses`.
 
     Args:
         extra: variance for few events that the residuals do not show.
+        unseen: cases added to those seen in each label state, in the variance.
     """
     sampled = working.sampled
     slope, level = statistic.slope[sampled.rows], statistic.level[sampled.rows]
     influence = sampled.adjust(sampled.weights * (sampled.truth * slope + level))
     found = Estimate(statistic.value, sampled.spread(influence, len(working.modelled)))
     seen = found.variance(working.patients)
-    chance = working.chance(0.0)
+    chance = working.chance(unseen)
     known = sampled.adjust(sampled.weights * (chance * slope + level))
     known = sampled.spread(known, len(working.modelled))
     expected = _sum(known, working.patients) + _residuals(chance, slope, working)
