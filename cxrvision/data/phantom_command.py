@@ -49,6 +49,13 @@ def data_phantoms(
     wrong: Annotated[
         float, typer.Option(metavar="X", help="Share of labels that are turned over.")
     ] = 0.0,
+    reports: Annotated[
+        bool, typer.Option("--reports", help="Also invent a report of each study: reports.csv.")
+    ] = False,
+    report_errors: Annotated[
+        float,
+        typer.Option(metavar="X", help="Times the usual misses, hedges and overcalls; 0 is none."),
+    ] = 1.0,
     workers: Annotated[int, typer.Option(metavar="N", help="Processes.")] = 1,
     sheet: Annotated[
         Path | None,
@@ -70,8 +77,10 @@ def data_phantoms(
             write_phantom_sheet(sheet, size=size, seed=seed, strength=strength, force=force)
             note(f"drew every finding in both views -> {sheet}")
             return
-        from cxrvision.phantom.files import FINDINGS, write_phantoms
+        from cxrvision.phantom.files import FINDINGS, check_range, write_phantoms
+        from cxrvision.phantom.saying import scale_rates
 
+        check_range("report errors", report_errors, 0, 100)
         made = write_phantoms(
             out or Path(),
             studies=studies,
@@ -87,9 +96,13 @@ def data_phantoms(
             uncertain=uncertain,
             blank=blank,
             wrong=wrong,
+            reports=reports,
+            report_rates=scale_rates(report_errors),
             workers=workers,
             force=force,
         )
+        if made.reports is not None:
+            note(f"reports of {made.studies:,} studies -> {made.reports}")
         note(f"labels of {made.studies:,} studies -> {made.labels}")
         note(
             f"invented {made.images:,} images of {made.studies:,} studies, "

@@ -55,6 +55,7 @@ class Chest:
     collapsed: dict[str, Solid] = field(default_factory=dict)  # what is left of a lung, by side
     opacities: list[tuple[Solid, float]] = field(default_factory=list)  # share of soft tissue
     metal: list[tuple[Solid, float]] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)  # kinds of what was put in
     recline: float = 0.0  # radians from upright, for fluid
 
     def chest_width(self) -> float:

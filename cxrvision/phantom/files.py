@@ -15,7 +15,10 @@ from cxrlabel.errors import InputError
 from cxrlabel.findings import require
 from cxrlabel.writers import check_target, open_rows
 from cxrvision.phantom.findings import DRAWN
+from cxrvision.phantom.looks import Look, describe
 from cxrvision.phantom.plan import PlannedStudy, PlanOptions, plan_studies
+from cxrvision.phantom.reports import make_reports, write_reports
+from cxrvision.phantom.saying import DEFAULT_RATES, Rates
 from cxrvision.phantom.studies import NO_FINDING, Pixels, draw_views
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ FINDINGS: Final = (
     NO_FINDING, "Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pneumothorax",
     "Pleural Effusion", "Lung Lesion", "Support Devices",
 )  # fmt: skip
+_TABLES: Final = ("labels", "truth", "reports", "boxes", "studies")
 _SHARES: Final = ("missing_lateral", "missing_frontal", "ap_share", "uncertain", "blank", "wrong")
 
 
@@ -38,6 +42,7 @@ class PhantomSet:
     images: int
     patients: int
     positives: Mapping[str, int]  # studies that truly have each finding
+    reports: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,13 @@ class _Job:
     folder: Path
     size: int
     strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    study_id: str
+    boxes: list[tuple[object, ...]]  # rows of boxes.csv
+    looks: dict[str, Look]
 
 
 def write_phantoms(
@@ -65,14 +77,17 @@ def write_phantoms(
     uncertain: float = 0.0,
     blank: float = 0.0,
     wrong: float = 0.0,
+    reports: bool = False,
+    report_rates: Mapping[str, Rates] = DEFAULT_RATES,
     workers: int = 1,
     force: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> PhantomSet:
     """Write images/*.png (8 bit), studies.csv (manifest), labels.csv and boxes.csv.
 
-    With `uncertain`, `blank` or `wrong` above 0 also truth.csv, the labels without those errors.
-    The manifest is written last: a folder that has one is whole.
+    With `uncertain`, `blank` or `wrong` above 0, or with reports, also truth.csv, the labels
+    without those errors; with reports also reports.csv. The manifest is written last: a folder
+    that has one is whole.
 
     Args:
         findings: the label columns, and what is drawn of them; any of `DRAWN` and "No Finding".
@@ -82,6 +97,8 @@ def write_phantoms(
         missing_lateral, missing_frontal, ap_share: of studies.
         confounded: sicker patients more often have an AP, no lateral, and hospital B.
         uncertain, blank, wrong: shares of cells (blank: of negative ones) of the label table.
+        reports: also write a report of each study.
+        report_rates: how those err and hedge, by drawn finding; others than these get the default.
         progress: called with the number of studies that were drawn since the last call.
 
     Raises:
@@ -102,7 +119,7 @@ def write_phantoms(
         wrong=wrong,
     )
     _check(options, studies=studies, size=size, workers=workers, strength=strength)
-    tables = {name: folder / f"{name}.csv" for name in ("labels", "truth", "boxes", "studies")}
+    tables = {name: folder / f"{name}.csv" for name in _TABLES}
     for path in tables.values():
         check_target(path, force=force)
     plan = plan_studies(options, studies)
@@ -113,12 +130,18 @@ def write_phantoms(
     for path in tables.values():
         path.unlink(missing_ok=True)
     boxes: list[tuple[object, ...]] = []
-    for rows in _draw_all([_Job(study, folder, size, strength) for study in plan], workers):
-        boxes += rows
+    looks: dict[str, dict[str, Look]] = {}
+    for drawn in _draw_all([_Job(study, folder, size, strength) for study in plan], workers):
+        boxes += drawn.boxes
+        looks[drawn.study_id] = drawn.looks
         if progress is not None:
             progress(1)
     _write_boxes(tables["boxes"], boxes)
-    if uncertain or blank or wrong:
+    if reports:
+        scope = [name for name in names if name != NO_FINDING]
+        told = make_reports(plan, looks, scope=scope, rates={**DEFAULT_RATES, **report_rates})
+        write_reports(tables["reports"], told, force=True)
+    if uncertain or blank or wrong or reports:
         _write_labels(tables["truth"], {s.study_id: s.truth for s in plan})
     _write_labels(tables["labels"], {s.study_id: s.label for s in plan})
     images = _write_manifest(tables["studies"], plan, seed)
@@ -129,6 +152,7 @@ def write_phantoms(
         images=images,
         patients=len({study.patient_id for study in plan}),
         positives={name: int(sum(s.truth[name] for s in plan)) for name in names},
+        reports=tables["reports"] if reports else None,
     )
 
 
@@ -179,7 +203,7 @@ def check_range(name: str, value: float, least: float, most: float) -> None:
         raise InputError(f"{name}: {value:g}; expected {least:g} to {most:g}")
 
 
-def _draw_all(jobs: list[_Job], workers: int) -> Iterator[list[tuple[object, ...]]]:
+def _draw_all(jobs: list[_Job], workers: int) -> Iterator[_Drawn]:
     if workers == 1:
         yield from map(_draw, jobs)
         return
@@ -189,12 +213,12 @@ def _draw_all(jobs: list[_Job], workers: int) -> Iterator[list[tuple[object, ...
         yield from pool.map(_draw, jobs, chunksize=min(16, -(-len(jobs) // workers)))
 
 
-def _draw(job: _Job) -> list[tuple[object, ...]]:
-    """Draw one study's images; the boxes of its findings."""
+def _draw(job: _Job) -> _Drawn:
+    """Draw one study's images; where its findings are and how they look."""
     from PIL import Image
 
     study = job.study
-    images, boxes, _ = draw_views(
+    drawing = draw_views(
         np.random.default_rng(list(study.picture)),
         study.views,
         findings=study.drawn,
@@ -203,11 +227,15 @@ def _draw(job: _Job) -> list[tuple[object, ...]]:
         ap=study.ap,
         person=study.person,
     )
-    for view, image in images.items():
+    for view, image in drawing.images.items():
         path = job.folder / _image_path(study, view)
         pixels = np.rint(image * 255).astype(np.uint8)
         Image.fromarray(pixels).save(path, format="PNG", compress_level=3)
-    return list(_box_rows(study, boxes))
+    return _Drawn(
+        study.study_id,
+        list(_box_rows(study, drawing.boxes)),
+        describe(drawing.chest, drawing.places),
+    )
 
 
 def _box_rows(

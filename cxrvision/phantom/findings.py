@@ -170,6 +170,7 @@ def _support_devices(rng: np.random.Generator, chest: Chest, strength: float) ->
     """A pacemaker, wires of a sternotomy or a port; tubes and a line in one who leans back."""
     kinds = ("pacemaker", "wires", "port") if chest.recline == 0 else ("tube", "line", "both")
     kind = kinds[int(rng.integers(3))]
+    chest.devices += ["tube", "line"] if kind == "both" else [kind]
     if kind == "pacemaker":
         return _pacemaker(rng, chest, strength)
     if kind == "wires":

@@ -28,7 +28,7 @@ PARENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "Nodule": ("Lung Lesion", "Lung Opacity"),
     "Mass": ("Lung Lesion", "Lung Opacity"),
 }
-_LOOKS, _LABELS, _PICTURE = range(3)  # streams of a visit
+_LOOKS, _LABELS, _PICTURE, _REPORT = range(4)  # streams of a visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class PlannedStudy:
     truth: Mapping[str, float]  # 1, 0
     label: Mapping[str, float]  # 1, 0, -1, NaN
     picture: tuple[int, ...]  # seed
+    report: tuple[int, ...]  # seed
 
 
 def plan_studies(options: PlanOptions, count: int) -> list[PlannedStudy]:
@@ -116,6 +117,7 @@ def _visit(options: PlanOptions, patient: int, visit: int, person: Person) -> Pl
         truth=truth,
         label=_label(truth, options, np.random.default_rng([*key, _LABELS])),
         picture=(*key, _PICTURE),
+        report=(*key, _REPORT),
     )
 
 

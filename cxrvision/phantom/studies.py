@@ -35,6 +35,16 @@ class Phantom:
     boxes: Mapping[str, Mapping[str, Pixels]]  # by view and finding, of what has a place
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Some views of a study, and what they were made of."""
+
+    images: Mapping[str, Image]  # by view
+    boxes: Mapping[str, Mapping[str, Pixels]]  # by view and finding
+    chest: Chest
+    places: Mapping[str, Solid]  # of each finding that has one
+
+
 def make_phantom(
     rng: np.random.Generator,
     *,
@@ -59,17 +69,17 @@ def make_phantom(
     Raises:
         ValueError: a finding that cannot be drawn, or a size out of range.
     """
-    images, boxes, chest = draw_views(
+    drawing = draw_views(
         rng, VIEWS, findings=findings, size=size, strength=strength, ap=ap, person=person
     )
     return Phantom(
-        frontal=images["frontal"],
-        lateral=images["lateral"],
+        frontal=drawing.images["frontal"],
+        lateral=drawing.images["lateral"],
         ap=ap,
-        person=chest.person,
+        person=drawing.chest.person,
         findings=frozenset(findings) - {NO_FINDING},
-        heart_ratio=chest.heart_ratio(),
-        boxes=boxes,
+        heart_ratio=drawing.chest.heart_ratio(),
+        boxes=drawing.boxes,
     )
 
 
@@ -82,8 +92,8 @@ def draw_views(
     strength: float,
     ap: bool,
     person: Person | None,
-) -> tuple[dict[str, Image], dict[str, dict[str, Pixels]], Chest]:
-    """As `make_phantom`, but only some views: images and boxes by view, and the chest."""
+) -> Drawing:
+    """As `make_phantom`, but only some views."""
     if not 32 <= size <= 2048:
         raise ValueError(f"size {size}: expected 32 to 2048 pixels")
     seeds = rng.integers(2**63, size=3)
@@ -104,7 +114,7 @@ def draw_views(
             name: (rows.start, columns.start, rows.stop, columns.stop)
             for name, (rows, columns) in zip(places, shadows, strict=True)
         }
-    return images, boxes, chest
+    return Drawing(images, boxes, chest, places)
 
 
 def _draw_chest(
