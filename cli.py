@@ -6,7 +6,7 @@ import json
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,7 +31,6 @@ from cxrvision.train.commands import predict_command, train_command, training_ba
 if TYPE_CHECKING:
     from cxrlabel.batch import LabelingRun
     from cxrlabel.chunks import LabelingOptions
-    from cxrvision.demo import ImageDemo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -291,44 +290,49 @@ def demo(
     ] = True,
     force: ForceOption = False,
 ) -> None:
-    """Label invented reports, audit the labels, train a small image model on phantoms."""
+    """Draw phantoms with reports, label these, audit the labels, train with their error, evaluate.
+
+    Without images it labels and audits the bundled reports.
+    """
     from cxrlabel.startup import import_spacy_alone
 
     with errors_as_lines():
         import_spacy_alone()
-        from cxrlabel.demo import REPORTS, run_demo
+        from cxrlabel.demo import BUNDLED, Material, next_steps, run_demo
 
-        with progress_line("labeling the sample") as progress:
-            done = run_demo(out, force=force, progress=progress)
-        _report_run(done.run, as_json=False)
-        page = out / "audit" / "index.html"
-        typer.echo(f"\n{done.summary} -> {page}\n")
-        trained = _demo_images(out, force=force) if images else None
-        typer.echo("next:")
-        typer.echo(f"  open {page} and {out / 'stats.html'} in a browser")
-        typer.echo('  uv run cxr label --text "Small left effusion. No pneumothorax."')
-        typer.echo("  uv run cxr label YOUR_REPORTS.csv -o labels.csv --mentions mentions.csv")
-        typer.echo(
-            f"  uv run cxr audit review {out / 'sample.csv'} --reports {REPORTS} --db review.sqlite"
-        )
-        typer.echo('  uv run cxr rules show "Pleural Effusion"')
-        if trained is not None:
-            typer.echo(
-                f"  open {trained.evaluation / 'index.html'}; read {trained.run}/model_card.md"
+        chain = _image_half() if images else None
+        material, page = BUNDLED, None
+        if chain is not None:
+            with progress_line("drawing phantoms", "studies") as progress:
+                made = chain.draw_phantoms(out, force=force, progress=progress)
+            material = Material(
+                reports=made.reports,
+                truth=made.truth,
+                reference="image",
+                reviewed=chain.REVIEWED,
+                findings=chain.FINDINGS,
+                patient="patient_id",
             )
+        with progress_line("labeling the reports") as progress:
+            done = run_demo(out, material, force=force, progress=progress)
+        _report_run(done.run, as_json=False)
+        typer.echo(f"\n{done.summary} -> {out / 'audit' / 'index.html'}\n")
+        if chain is not None:
+            with training_bar() as bar:
+                trained = chain.run_image_demo(out, force=force, progress=bar)
+            page = trained.page
+            typer.echo(f"{trained.summary} -> {page}\n")
+        typer.echo(next_steps(out, material, page))
 
 
-def _demo_images(out: Path, *, force: bool) -> ImageDemo | None:
-    """Train on phantoms, where torch is installed."""
+def _image_half() -> Any:
+    """The module of the demo's image half, or None with a note where torch is missing."""
     if find_spec("torch") is None:
         note("the image part is left out: it needs the extra `train` (pip install 'cxr[train]')")
         return None
-    from cxrvision.demo import run_image_demo
+    from cxrvision.demo import chain
 
-    with training_bar() as progress:
-        done = run_image_demo(out, force=force, progress=progress)
-    typer.echo(f"{done.summary}\n")
-    return done
+    return chain
 
 
 def _label_one(text: str, labeling: LabelingOptions, labelset: str, *, as_json: bool) -> None:

@@ -57,7 +57,7 @@ def errors_as_lines(stopped: str = NOTHING_WRITTEN) -> Iterator[None]:
 
 
 @contextmanager
-def progress_line(what: str) -> Iterator[Callable[[int], None] | None]:
+def progress_line(what: str, unit: str = "reports") -> Iterator[Callable[[int], None] | None]:
     """A line on stderr with count and rate; None where stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -67,7 +67,7 @@ def progress_line(what: str) -> Iterator[Callable[[int], None] | None]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        TextColumn("{task.completed:,.0f} reports"),
+        TextColumn(f"{{task.completed:,.0f}} {unit}"),
         TextColumn("{task.speed:,.0f}/s", justify="right"),
         TimeElapsedColumn(),
     )

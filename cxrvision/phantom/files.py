@@ -43,6 +43,7 @@ class PhantomSet:
     patients: int
     positives: Mapping[str, int]  # studies that truly have each finding
     reports: Path | None = None
+    truth: Path | None = None  # what the images show, where it may not be what the labels say
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ def write_phantoms(
         scope = [name for name in names if name != NO_FINDING]
         told = make_reports(plan, looks, scope=scope, rates={**DEFAULT_RATES, **report_rates})
         write_reports(tables["reports"], told, force=True)
-    if uncertain or blank or wrong or reports:
+    with_truth = bool(uncertain or blank or wrong or reports)
+    if with_truth:
         _write_labels(tables["truth"], {s.study_id: s.truth for s in plan})
     _write_labels(tables["labels"], {s.study_id: s.label for s in plan})
     images = _write_manifest(tables["studies"], plan, seed)
@@ -153,6 +155,7 @@ def write_phantoms(
         patients=len({study.patient_id for study in plan}),
         positives={name: int(sum(s.truth[name] for s in plan)) for name in names},
         reports=tables["reports"] if reports else None,
+        truth=tables["truth"] if with_truth else None,
     )
 
 
