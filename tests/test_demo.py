@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from cxrlabel.audit.observation import read_observation
-from cxrlabel.demo import EXPECTED, REVIEWED, Agreement, compare_labels, run_demo
+from cxrlabel.demo import EXPECTED, REVIEWED, Agreement, Material, compare_labels, run_demo
 from cxrlabel.errors import InputError
 
 Cxr = Callable[..., Result]
@@ -129,6 +129,22 @@ def test_demo_can_be_run_again_by_force(demo: tuple[Path, Result], cxr: Cxr) -> 
     assert cxr("demo", "--no-images", "--out", demo[0], "--force").exit_code == 0
 
     assert (demo[0] / "labels.csv").read_bytes() == before
+
+
+def test_demo_without_torch_says_so_and_takes_the_bundled_reports(
+    cxr: Cxr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(out: Path, material: Material, **options: object) -> None:
+        raise InputError(f"asked for {material.reports.name}")
+
+    monkeypatch.setattr("cli.find_spec", lambda name: None)
+    monkeypatch.setattr("cxrlabel.demo.run_demo", stop)
+
+    done = cxr("demo", "--out", tmp_path)
+
+    assert "the image part is left out: it needs the extra `train`" in done.stderr
+    assert "asked for demo_reports.csv" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_demo_raises_where_its_folder_is_a_file(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 import json
 import re
 import runpy
+import shlex
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+import cli
 from cxrlabel.audit.report import write_report
 from cxrlabel.audit.report_inputs import Sources
 from cxrlabel.columns import ID_NAMES, REPORT_NAMES, SECTION_NAMES
@@ -68,6 +71,20 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def commands(path: Path) -> Iterator[list[str]]:
+    """The words of every `cxr` command in the page's blocks, over continued lines."""
+    for info, content in BLOCK.findall(read(path)):
+        if info in ("", "sh"):
+            for line in content.replace("\\\n", " ").splitlines():
+                if line.startswith("cxr "):
+                    yield shlex.split(line, comments=True)
+
+
+COMMANDS = [
+    pytest.param(words, id=f"{page_id(page)}-{' '.join(words)[:60]}")
+    for page in PAGES
+    for words in commands(page)
+]
 CONVENTIONS = list(tables(DOCS / "labels.md", "| report | finding | label | because |"))
 REMAINING = list(
     tables(DOCS / "accuracy.md", "| cause | report | finding | our label | the code |")
@@ -82,6 +99,18 @@ def test_cli_page_is_up_to_date() -> None:
 @pytest.mark.parametrize("command", ["pip install uv && uv run cxr demo", "uv run pytest"])
 def test_readme_has_command_as_a_block(command: str) -> None:
     assert ("", f"{command}\n") in list(blocks(ROOT / "README.md", ""))
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_command_of_a_page_is_one_that_there_is(words: list[str]) -> None:
+    command = typer.main.get_command(cli.app)
+    words = words[1:]
+    while hasattr(command, "commands") and words and words[0] in command.commands:
+        command, words = command.commands[words[0]], words[1:]
+    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+    used = {word.partition("=")[0] for word in words if word.startswith("-")}
+    assert not hasattr(command, "commands") or words in ([], ["--help"]), "no such command"
+    assert used <= known | {"--help"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

@@ -25,12 +25,12 @@ class Done:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, shared_labelers) -> Done:
     out = tmp_path_factory.mktemp("demo")
-    made = draw_phantoms(out, studies=90)
+    made = draw_phantoms(out, studies=64)
     material = Material(
         reports=made.reports,
         truth=made.truth,
         reference="image",
-        reviewed=70,
+        reviewed=56,
         findings=FINDINGS,
         patient="patient_id",
     )
@@ -63,7 +63,7 @@ def test_only_the_second_knows_the_error(done: Done) -> None:
 def test_review_is_of_the_images(done: Done) -> None:
     manual = pd.read_csv(done.out / "manual.csv").set_index("study_id")
     truth = pd.read_csv(done.out / "phantoms/truth.csv").set_index("study_id")
-    assert set(manual["reference"]) == {"image"} and len(manual) == 70
+    assert set(manual["reference"]) == {"image"} and len(manual) == 56
     assert manual[list(FINDINGS)].equals(truth.loc[manual.index, list(FINDINGS)])
 
 

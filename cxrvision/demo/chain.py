@@ -28,7 +28,8 @@ SHOWN: Final = ("No Finding", *FINDINGS, "Support Devices")  # what phantoms may
 PREVALENCE: Final = 0.25
 STUDIES: Final = 800
 REVIEWED: Final = 200  # studies whose images are looked at
-EPOCHS: Final = 8
+STRENGTH: Final = 1.5  # of what is drawn, so that a small network finds it in some minutes
+EPOCHS: Final = 6
 SIZE: Final = 64
 SEED: Final = 1
 
@@ -112,8 +113,8 @@ def draw_phantoms(
     workers = min(os.cpu_count() or 1, 1 + studies // 100)  # a process takes seconds to start
     return write_phantoms(
         out / PHANTOMS, studies=studies, size=SIZE, seed=SEED, findings=SHOWN,
-        prevalence=PREVALENCE, missing_lateral=0.3, reports=True, workers=workers, force=force,
-        progress=progress,
+        prevalence=PREVALENCE, strength=STRENGTH, missing_lateral=0.3, reports=True,
+        workers=workers, force=force, progress=progress,
     )  # fmt: skip
 
 
