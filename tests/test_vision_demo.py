@@ -74,6 +74,17 @@ def test_models_are_held_against_the_truth(done: Done) -> None:
     assert "against the truth" in done.demo.summary
 
 
+def test_models_are_held_against_the_audited_studies_too(done: Done, page: str) -> None:
+    for model in done.demo.models:
+        assert model.found.audit is not None
+        assert model.found.audit.reference == "image"
+        assert model.found.audit.studies == len(
+            set(pd.read_csv(done.out / "manual.csv")["study_id"]) & set(model.found.cases.ids)
+        )
+    assert f"the {model.found.audit.studies} audited ones of the test studies" in page
+    assert "audited + labels" in page
+
+
 def test_cards_show_what_their_headings_say(done: Done) -> None:
     tables = read_tables(done.out, done.out / "phantoms")
     cards = make_cards(tables, done.demo.models)

@@ -186,7 +186,12 @@ def _train(
 
     run_training(config, out / way.run, force=force, progress=progress)
     predictions = out / way.run / PREDICTIONS
-    found = evaluate_files(predictions, out / "labels.csv", EvaluationOptions())
+    audited = EvaluationOptions(
+        manual=out / "manual.csv",
+        sample=out / "sample.csv",
+        noise=out / "audit" / "noise.json",
+    )
+    found = evaluate_files(predictions, out / "labels.csv", audited)
     write_evaluation(found, out / way.evaluation, force=force)
     truth = evaluate_files(predictions, out / PHANTOMS / "truth.csv", EvaluationOptions())
     trained = open_run(out / way.run).record["studies"]["train"]

@@ -94,8 +94,8 @@ def error_figure(rows: Sequence[ErrorRow]) -> str:
         [f"label {state}" for state in STATES],
         [row.finding for row in rows],
         [
-            Marks("the audit, 95 % interval", audit, BLUE),
             Marks("all studies: the truth", true, AMBER, "D"),
+            Marks("the audit, 95 % interval", audit, BLUE),
         ],
         unit="share that has the finding",
         limits=(-0.03, 1.03),

@@ -95,7 +95,7 @@ def demo_page(out: Path, models: Sequence[Model]) -> str:
         errors=errors,
         held=coverage(errors),
         results=list(zip(*results, strict=True)),  # by finding, then by model
-        shown=list(_REFERENCES),
+        audited=_audited(models[0]),
         plots=plots,
         missed=_missed(tables.states, tables.truth, findings),
     )
@@ -105,6 +105,11 @@ def _reviewed(out: Path) -> int:
     from cxrlabel.audit.observation import read_observation
 
     return read_observation(out / "audit" / "noise.json").n
+
+
+def _audited(model: Model) -> int:
+    """Audited studies among the test studies."""
+    return 0 if model.found.audit is None else model.found.audit.studies
 
 
 def _results(model: Model) -> list[Result]:
@@ -173,12 +178,28 @@ def _against_labels(model: Model, finding: str) -> Measure:
     return row.auc_labels if row else UNDEFINED
 
 
+def _audit_measure(name: str) -> Callable[[Model, str], Measure]:
+    """What reads one of the measures that know the audit."""
+
+    def read(model: Model, finding: str) -> Measure:
+        audit = model.found.audit
+        rows = {} if audit is None else audit.findings
+        measure: Measure = getattr(rows[finding], name) if finding in rows else UNDEFINED
+        return measure
+
+    return read
+
+
 def _against_truth(model: Model, finding: str) -> Measure:
     return model.truth.measured.findings[finding].auc_labels
 
 
+# what an AUC is held against; the first four are what users have
 _REFERENCES: Final[dict[str, Callable[[Model, str], Measure]]] = {
-    "the labels": _against_labels,
+    "labels": _against_labels,
+    "audited studies": _audit_measure("auc_audited"),
+    "audited + labels": _audit_measure("auc_doubly_robust"),
+    "labels, corrected": _audit_measure("auc_corrected"),
     "the truth": _against_truth,
 }
 

@@ -84,14 +84,20 @@ def read_tables(out: Path, phantoms: Path) -> Tables:
 
 
 def make_cards(tables: Tables, models: Sequence[Model]) -> list[Card]:
-    """A study of each kind of `_CASES` with both views, of those that nobody trained on."""
-    used: set[str] = set()
+    """A study of each kind of `_CASES` with both views, of those that nobody trained on.
+
+    Each is about another finding, where there are enough.
+    """
+    used: list[str] = []  # studies
+    told: list[str] = []  # findings
     cards = []
     cases = models[0].truth.cases
     for states, there, heading in _CASES:
-        for study, name in _candidates(tables, cases.ids, cases.findings, states, there):
+        findings = sorted(cases.findings, key=told.count)
+        for study, name in _candidates(tables, cases.ids, findings, states, there):
             if study not in used:
-                used.add(study)
+                used.append(study)
+                told.append(name)
                 cards.append(_card(tables, models, study, name, heading.format(name=name)))
                 break
     return cards
@@ -104,8 +110,8 @@ def _candidates(
     states: Sequence[str],
     there: int,
 ) -> Iterator[tuple[str, str]]:
-    """Studies with such a label, the largest first in findings so that cards differ."""
-    for name in reversed(findings):
+    """Studies with such a label, the first findings first."""
+    for name in findings:
         for study in ids:
             fits = tables.states.at[study, name] in states and tables.truth.at[study, name] == there
             if fits and len(tables.images[study]) > 1 and _is_whole(tables, study):
