@@ -16,9 +16,19 @@ if TYPE_CHECKING:  # imported in the fixtures, so that tests of tables run where
     from cxrlabel.labeler import Labeler
     from cxrlabel.rulebook import Rulebook
 
+# Tests run side by side, and threads that wait for each other cost more than they compute here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Shared machines make wall-clock deadlines flaky; CI draws the same examples every time.
 settings.register_profile("cxr", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("cxr")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for tests that are named, which would wait for them to start."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return 0 if named else None
+
 
 SAMPLE = Path(__file__).parent.parent / "cxrlabel" / "data"
 

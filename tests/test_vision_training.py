@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,15 +29,6 @@ from cxrvision.train.training import run_training
 
 ROOT = Path(__file__).parent.parent
 Make = Callable[..., TrainConfig]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost more than they compute here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +168,7 @@ def command(config: TrainConfig, out: Path, *more: str) -> list[str]:
 def test_a_killed_process_is_resumed(make: Make, tmp_path: Path) -> None:
     config = make(epochs=4, save_every=1)
     run_training(config, tmp_path / "whole")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command(config, tmp_path / "broken"), env=environment) as process:
         deadline = time.monotonic() + 120
         while not (tmp_path / "broken/metrics.csv").exists() and time.monotonic() < deadline:
@@ -199,7 +190,7 @@ def test_two_processes_learn_as_one(make: Make, tmp_path: Path) -> None:
 
     done = subprocess.run(
         [*torchrun, *command(config, tmp_path / "two", *more)[1:]],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )

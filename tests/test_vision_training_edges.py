@@ -1,7 +1,6 @@
 """Training where something is missing, broken or changed."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,6 @@ from cxrvision.data.cache import build_cache
 from cxrvision.data.manifest import read_manifest
 from cxrvision.train.config import TrainConfig
 from cxrvision.train.training import run_training
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
