@@ -1,14 +1,13 @@
 """Runs that know the error of their labels, end to end on drawn studies."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from drawn_studies import BACKBONE, draw_studies
 from noise_tables import make_finding_table, make_observation
 
@@ -24,14 +23,6 @@ from cxrvision.train.runs import open_run
 from cxrvision.train.training import run_training
 
 Make = Callable[..., TrainConfig]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
