@@ -53,7 +53,7 @@ MODELS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {  # views, and which
     "frontal again": (("frontal",), 1),
     "lateral": (("lateral",), 0),
 }
-PACKAGES: Final = ("torch", "timm", "lightning", "numpy")
+PACKAGES: Final = ("torch", "timm", "lightning-fabric", "numpy")
 MARK: Final = "<!-- made by benchmarks/dual_view.py -->"
 
 
