@@ -237,12 +237,11 @@ def _evaluation_table(found: Evaluation) -> Table:
 def _audit_table(found: Evaluation, audit: Audit) -> Table:
     from cxrvision.evaluate.page import decimals, measure_text
 
-    table = _table("finding", "n", "pos", "AUC audited", "doubly robust", "labels", "corrected")
+    table = _table("finding", "pos", "AUC audited", "doubly robust", "labels", "corrected")
     table.title = f"{audit.studies:,} audited studies, reference: {audit.reference}"
     for name, row in audit.findings.items():
         table.add_row(
             name,
-            f"{row.auc_audited_n:,}",
             f"{row.auc_audited_positives:,}",
             measure_text(row.auc_audited),
             measure_text(row.auc_doubly_robust),
@@ -252,7 +251,7 @@ def _audit_table(found: Evaluation, audit: Audit) -> Table:
     table.add_section()
     macro = measure_text(audit.auc_audited), measure_text(audit.auc_doubly_robust)
     labels = decimals(found.measured.averages.macro_auc_labels.value)
-    table.add_row("macro average", "", "", *macro, labels, "")
+    table.add_row("macro average", "", *macro, labels, "")
     return table
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from cxrvision.evaluate.sampled import Sampled
 
 FOLDS: Final = 5
-# Cases that are added to those seen in each label state, in variances alone. Without them a state
-# in which none was seen has no variance: the interval of the doubly robust AUC covered in 90 % of
-# the simulated audits with score-dependent errors, with half a case in 99 %.
+# Cases that are added to those seen in each label state, in variances alone. Where errors follow the
+# score, the interval of the doubly robust AUC of rare findings covered in 90 to 93 % with none, in
+# 96 to 99 % with half a case, and was a fifth wider.
 UNSEEN: Final = 0.05
 
 _RIDGE: Final = 0.2  # audited studies that speak for "no effect" of each column
