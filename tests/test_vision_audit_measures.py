@@ -135,3 +135,13 @@ def test_sample_of_other_studies_gives_no_doubly_robust_estimate():
     assert row.doubly_robust_refused == (
         "the audited studies stand for some 5,000 studies, not for the 1,500 evaluated ones"
     )
+
+
+def test_perfect_ranking_has_an_interval_of_as_many_cases():
+    data = simulate(Setting(0.2, 60, "simple"), np.random.default_rng(3), STUDIES)
+    perfect = replace(data, probs=np.where(data.truth, 0.9, 0.1), states=data.truth * 1.0)
+    row = measure(perfect, threshold=0.5)
+    for name in ("auc_audited", "auc_doubly_robust", "auc_corrected", "sensitivity_doubly_robust"):
+        value, low, high = getattr(row, name)
+        assert (value, high) == (1.0, 1.0)
+        assert 0.5 < low < 0.95

@@ -176,7 +176,7 @@ def _refusal(sampled: Sampled, patients: Integers | None) -> str:
         if worth < FEW:
             return (
                 f"the {number} audited studies {words} the finding are worth {worth:.1f} of equal "
-                f"weight; expected at least {FEW}"
+                f"weight and unrelated patients; expected at least {FEW}"
             )
     return ""
 

@@ -31,7 +31,7 @@ import numpy as np
 from cxrlabel.audit.intervals import wilson
 from cxrlabel.audit.observation import draw_table
 from cxrvision.evaluate.auc import estimate_auc
-from cxrvision.evaluate.doubly_robust import audited_masses, design_based
+from cxrvision.evaluate.doubly_robust import auc_measure, audited_masses, design_based
 from cxrvision.evaluate.estimates import (
     NAN,
     UNDEFINED,
@@ -40,7 +40,6 @@ from cxrvision.evaluate.estimates import (
     Z,
     covariance,
     effective_number,
-    share_interval,
     student_quantile,
     two_sided,
 )
@@ -59,6 +58,7 @@ EACH: Final = 0.0125  # level of each, two-sided
 VISIBLE: Final = 0.15  # a difference that an audit has to be able to contradict
 FEW: Final = 5.0  # effective studies of each kind, to tell wrongly from rightly labelled ones
 _CLEAR: Final = 3.0  # standard errors that PPV + NPV - 1 has to be above 0
+_DIGITS: Final = 12
 _LEAST_FREEDOM: Final = 3.0
 _DRAWS: Final = 4_000
 _LEAST: Final = 0.3  # variance of the sum of scores
@@ -179,7 +179,7 @@ def correct_auc(
     if reason:
         return _none(reason)
     wider = _for_few(corrected, label, working)
-    return Correction(share_interval(wider, patients=working.patients), "")
+    return Correction(auc_measure(wider, working), "")
 
 
 def rogan_gladen(
@@ -258,7 +258,7 @@ def _contradiction(
     probs: Floats, label: Floats, working: Working, reference: Estimate, corrected: Estimate
 ) -> str:
     """Why the audited studies speak against the correction, or ""."""
-    if not 0 <= corrected.value <= 1:
+    if not 0 <= round(corrected.value, _DIGITS) <= 1:
         return f"it would be {corrected.value:.3f}, outside [0, 1]; {_DEPENDS}"
     difference = Estimate(
         corrected.value - reference.value,

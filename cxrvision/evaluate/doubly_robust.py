@@ -19,7 +19,7 @@ docs/noise.md has the coverage.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from cxrvision.evaluate.estimates import Floats, Integers
     from cxrvision.evaluate.masses import Statistic
     from cxrvision.evaluate.working import Working
+
+_NEXT: Final = 1e-4  # to 1: kinds that do not overlap, but for what the model leaves open
 
 
 def audited_masses(working: Working) -> tuple[Floats, Floats]:
@@ -85,8 +87,8 @@ def doubly_robust(statistic: Statistic, working: Working, *, unseen: float = UNS
 
 
 def auc_measure(estimate: Estimate, working: Working) -> Measure:
-    """The AUC with its interval, on the logit scale; a value beyond 1 is 1."""
-    value = min(max(estimate.value, 0.0), 1.0)
+    """The AUC with its interval, on the logit scale; a value beyond 1, or next to it, is 1."""
+    value = 1.0 if estimate.value > 1 - _NEXT else max(estimate.value, 0.0)
     bounded = Estimate(value, estimate.influence, estimate.extra)
     return share_interval(bounded, patients=working.patients, events=min(working.events()))
 
