@@ -215,6 +215,11 @@ def title(setting: Setting) -> str:
     )
 
 
+def shown(value: float, digits: int = 0) -> str:
+    """A number, or a dash where no interval is there."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else "–"
+
+
 def coverage(numbers: dict[str, Floats], name: str, true: float) -> tuple[float, float, float]:
     """Coverage in %, mean width and bias of the intervals that there are."""
     low, high, value = numbers[f"{name}_low"], numbers[f"{name}_high"], numbers[name]
@@ -246,7 +251,7 @@ def corrected_row(setting: Setting, numbers: dict[str, Floats]) -> list[str]:
         f"{half:.3f}",
         "yes" if abs(off) > half else "",
         f"{100 * numbers['withheld'].mean():.1f}",
-        f"{held:.1f}",
+        shown(held, 1),
     ]
 
 
