@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MARK: Final = "<!-- made by benchmarks/coverage.py -->"
-ENOUGH: Final = 20.0  # expected effective events of a cell that the targets are for
 SHARES: Final = ("sensitivity", "specificity", "ppv", "npv", "prevalence")
 DRAWS: Final = 1_000
 NAIVE: Final = 20  # draws of truths
@@ -272,7 +271,11 @@ def share_row(setting: Setting, numbers: dict[str, Floats]) -> list[str]:
     cells = [title(setting)]
     for share in SHARES:
         held = [coverage(numbers, f"{share} {kind}", true[share]) for kind in ("audited", "robust")]
-        cells.append(f"{held[0][0]:.0f} / {held[1][0]:.0f}, {held[0][1]:.3f} / {held[1][1]:.3f}")
+        covers, widths = (
+            " / ".join(shown(kind[place], digits) for kind in held)
+            for place, digits in ((0, 0), (1, 3))
+        )
+        cells.append(f"{covers}, {widths}")
     held = coverage(numbers, "prevalence rogan-gladen", true["prevalence"])
     return [*cells, f"{held[0]:.0f}, {held[1]:.3f}"]
 
