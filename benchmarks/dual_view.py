@@ -94,7 +94,7 @@ def read_options() -> argparse.Namespace:
     add("--epochs", type=int, default=14)
     add("--batch-size", type=int, default=16, help="studies")
     add("--lr", type=float, default=2e-3)
-    add("--view-dropout", type=float, default=0.0, help="of the model of both views")
+    add("--view-dropout", type=float, default=0.3, help="of the model of both views")
     add("--share-encoder", action="store_true", help="of the model of both views")
     add("--seed", type=int, default=1, help="of the drawn studies, the split and the training")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes, of one thread each")

@@ -218,6 +218,7 @@ def encoder_config(
         findings=tuple(map(str, source.truth.columns)),
         views=tuple(view for view in VIEWS if view in seen),
         backbone=settings.backbone,
+        view_dropout=0.0,  # its features are read from the images as they are
         size=settings.size,
         fit=open_cache(source.cache, verify=False).fit,
         epochs=settings.epochs,
