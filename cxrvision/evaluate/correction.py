@@ -259,7 +259,10 @@ def _contradiction(
 ) -> str:
     """Why the audited studies speak against the correction, or ""."""
     if not 0 <= round(corrected.value, _DIGITS) <= 1:
-        return f"it would be {corrected.value:.3f}, outside [0, 1]; {_DEPENDS}"
+        return (
+            f"it would be {corrected.value:.3f}, outside [0, 1]: label error depends on the image, "
+            "or this is chance"
+        )
     difference = Estimate(
         corrected.value - reference.value,
         corrected.influence - reference.influence,
