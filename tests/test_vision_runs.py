@@ -21,7 +21,8 @@ CONFIG = TrainConfig(studies="s.csv", labels="l.csv", backbone=BACKBONE, size=32
 
 RECORD = {
     "version": "0.1", "torch": "2.11", "findings": list(FINDINGS), "labels": "l4be1", "cache": "",
-    "split": "5b117", "left_out": ["3 studies without a label"], "epochs": 9, "best_epoch": 7,
+    "split": "5b117", "left_out": ["3 studies without a label"],
+    "noise": {"method": "none"}, "notes": [], "epochs": 9, "best_epoch": 7,
     "best": {"auc": 0.8125, "loss": 0.5}, "device": "cpu", "processes": 1,
     "studies": {"train": 1234, "val": 56}, "images": {"train": 2000, "val": 60},
     "paired": {"train": 766, "val": 4},

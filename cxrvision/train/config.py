@@ -68,8 +68,8 @@ class TrainConfig:
     features: tuple[str, ...] = ()
     freeze: bool = False
     dropout: float = 0.0
-    # chance that a view of a study that has both is left out: without it the model of both views was
-    # below a frontal one where the lateral is missing (docs/evaluation.md)
+    # chance that a view of a study that has both is left out: without it the model of both views
+    # was below a frontal one where the lateral is missing (docs/evaluation.md)
     view_dropout: float = 0.3
     one_loss_per_step: bool = False  # Hashir et al. 2020: draw one of the heads at each step
     # pixels
