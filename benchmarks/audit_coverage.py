@@ -32,6 +32,7 @@ from audit_population import (
     strata_of,
 )
 from coverage_tables import tables
+from pages import renew_part
 from rival_intervals import bootstrap, linearised, unweighted
 
 from cxrlabel.audit.compare import READINGS, Comparison, study_weights
@@ -79,11 +80,7 @@ def main() -> None:
     )
     print(text)
     if args.page:
-        before, _, rest = args.page.read_text(encoding="utf-8").partition(MARK)
-        _, _, after = rest.partition(MARK)
-        page = f"{before}{MARK}\n\n{text}\n{MARK}{after}"
-        args.page.write_text(page, encoding="utf-8")
-        print(f"wrote {args.page}")
+        renew_part(args.page, MARK, text)
 
 
 # what one audit finds

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from audited_population import THRESHOLD, Data, Setting, simulate, true_values
+from pages import renew_part
 
 from cxrvision.evaluate.auc import auc
 from cxrvision.evaluate.audit_measures import AuditMeasures, measure_audit
@@ -76,11 +77,7 @@ def main() -> None:
     )
     print(text)
     if args.page:
-        before, _, rest = args.page.read_text(encoding="utf-8").partition(MARK)
-        _, _, after = rest.partition(MARK)
-        page = f"{before}{MARK}\n\n{text}\n{MARK}{after}"
-        args.page.write_text(page, encoding="utf-8")
-        print(f"wrote {args.page}")
+        renew_part(args.page, MARK, text)
 
 
 def measure(data: Data, rng: np.random.Generator) -> dict[str, float]:

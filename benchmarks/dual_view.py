@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from pages import renew_part
 
 from cxrvision.data.cache import build_cache
 from cxrvision.data.manifest import read_manifest, write_manifest
@@ -78,7 +79,7 @@ def main() -> None:
     text = f"{tables(groups)}\n\n{conditions(args, minutes)}\n"
     print(text)
     if args.page:
-        write_into(args.page, text)
+        renew_part(args.page, MARK, text)
         note(f"wrote {args.page}")
 
 
@@ -274,13 +275,6 @@ def conditions(args: argparse.Namespace, minutes: float) -> str:
         f"({platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}); "
         f"Python {platform.python_version()}, {packages}."
     )
-
-
-def write_into(page: Path, text: str) -> None:
-    """Put the text between the two marks of a page."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(MARK)
-    _, _, after = rest.partition(MARK)
-    page.write_text(f"{before}{MARK}\n\n{text}\n{MARK}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

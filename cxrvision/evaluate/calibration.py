@@ -22,6 +22,8 @@ from cxrvision.evaluate.estimates import (
     UNDEFINED,
     Estimate,
     Measure,
+    expit,
+    logit,
     number_of_patients,
     plain_interval,
 )
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from cxrvision.evaluate.estimates import Bools, Floats, Integers
 
 BINS: Final = 10
-_CLOSEST: Final = 1e-6  # to 0 and to 1: the logit of these has no bounds
 _STEPS: Final = 50
 _TOLERANCE: Final = 1e-10
 _STEEPEST: Final = 50.0  # a slope beyond it is that of kinds which do not overlap
@@ -88,7 +89,7 @@ def measure_fit(
     brier = float(np.average(errors, weights=weight))
     influence = _factor(positive, patients) * weight * (errors - brier) / weight.sum()
     score = plain_interval(Estimate(brier, influence), patients=patients, strata=strata)
-    logits = _logit(probs)
+    logits = logit(probs)
     columns = np.stack([np.ones_like(logits), logits - logits.mean()], axis=1)
 
     def fitted(columns: Floats, offset: Floats) -> Measure:
@@ -167,7 +168,7 @@ def _fit(
     beta = np.zeros(columns.shape[1])
     loss = _loss(offset, positive, weight)
     for _ in range(_STEPS):
-        p = _expit(offset + columns @ beta)
+        p = expit(offset + columns @ beta)
         hessian = (columns * (weight * p * (1 - p))[:, None]).T @ columns
         try:
             step = np.linalg.solve(hessian, columns.T @ (weight * (positive - p)))
@@ -184,7 +185,7 @@ def _fit(
             break
     else:
         return None
-    p = _expit(offset + columns @ beta)
+    p = expit(offset + columns @ beta)
     inverse = np.linalg.inv((columns * (weight * p * (1 - p))[:, None]).T @ columns)
     return beta, (columns * (weight * (positive - p))[:, None]) @ inverse
 
@@ -198,12 +199,3 @@ def _factor(positive: Bools, patients: Integers | None) -> float:
 def _loss(logits: Floats, positive: Bools, weight: Floats) -> float:
     """The summed log loss, without overflow."""
     return float((weight * np.logaddexp(0.0, np.where(positive, -logits, logits))).sum())
-
-
-def _logit(probs: Floats) -> Floats:
-    p = np.clip(probs, _CLOSEST, 1 - _CLOSEST)
-    return np.log(p) - np.log1p(-p)
-
-
-def _expit(logits: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0.0, -logits))

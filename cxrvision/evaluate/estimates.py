@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Z: Final = 1.959964  # 97.5th percentile of the normal distribution
 NAN: Final = math.nan
 
+_CLOSEST: Final = 1e-6  # to 0 and to 1: the logit of these has no bounds
+
 
 class Measure(NamedTuple):
     """A number with its 95 % interval; NaN where it is not defined."""
@@ -222,6 +224,17 @@ def holm(p_values: ArrayLike) -> Floats:
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted
+
+
+def logit(probs: Floats) -> Floats:
+    """The log odds of an array of probabilities; 0 and 1 are taken as a millionth from there."""
+    p = np.clip(probs, _CLOSEST, 1 - _CLOSEST)
+    return np.log(p) - np.log1p(-p)
+
+
+def expit(logits: Floats) -> Floats:
+    """The logistic function of an array, without overflow."""
+    return np.exp(-np.logaddexp(0.0, -logits))
 
 
 def _expit(x: float) -> float:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cxrvision.evaluate.estimates import expit, logit
+
 if TYPE_CHECKING:
     from cxrvision.evaluate.estimates import Bools, Floats, Integers
     from cxrvision.evaluate.sampled import Sampled
@@ -28,7 +30,6 @@ _RIDGE: Final = 0.2  # audited studies that speak for "no effect" of each column
 _STEPS: Final = 25
 _TOLERANCE: Final = 1e-8
 _LONGEST: Final = 3.0  # step, in logits
-_CLOSEST: Final = 1e-6  # of a score to 0 and to 1
 _STATES: Final = (1.0, -1.0, 0.0)  # blank is the rest
 _BLANK: Final = -2.0
 
@@ -99,16 +100,15 @@ def fit_working(
     for number in range(FOLDS):
         inside, other = fold == number, fold[audited] != number
         beta = _fit(columns[audited[other]], sampled.truth[other], sampled.weights[other])
-        modelled[inside] = _expit(columns[inside] @ beta)
+        modelled[inside] = expit(columns[inside] @ beta)
     return Working(modelled, sampled, state[audited], patients)
 
 
 def _columns(probs: Floats, states: Floats) -> Floats:
     """[n, 5] intercept, label states, and the logit of the score with mean 0 and spread 1."""
-    p = np.clip(probs, _CLOSEST, 1 - _CLOSEST)
-    logit = np.log(p) - np.log1p(-p)
-    spread = float(logit.std())
-    score = (logit - logit.mean()) / spread if spread > 0 else np.zeros_like(logit)
+    odds = logit(probs)
+    spread = float(odds.std())
+    score = (odds - odds.mean()) / spread if spread > 0 else np.zeros_like(odds)
     kinds = [(states == state).astype(np.float64) for state in _STATES]
     return np.stack([np.ones_like(score), *kinds, score], axis=1)
 
@@ -149,7 +149,7 @@ def _fit(columns: Floats, truth: Bools, weights: Floats) -> Floats:
     start[0] = np.log(share / (1 - share))
     beta = start
     for _ in range(_STEPS):
-        p = _expit(columns @ beta)
+        p = expit(columns @ beta)
         gradient = columns.T @ (weight * (truth - p)) - ridge * (beta - start)
         mass = weight * p * (1 - p)
         step = np.linalg.solve((columns * mass[:, None]).T @ columns + np.diag(ridge), gradient)
@@ -158,7 +158,3 @@ def _fit(columns: Floats, truth: Bools, weights: Floats) -> Floats:
         if longest < _TOLERANCE:
             break
     return beta
-
-
-def _expit(logits: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0.0, -logits))

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cxrvision.evaluate.estimates import expit
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -111,7 +113,7 @@ def fit_offset_logit(
     """
     b = np.zeros(features.shape[1])
     for _ in range(_STEPS):
-        p = _expit(offset + features @ b)
+        p = expit(offset + features @ b)
         gradient = features.T @ (weights * (truth - p)) - ridge * b
         mass = weights * p * (1 - p)
         hessian = (features * mass[:, None]).T @ features + ridge * np.eye(len(b))
@@ -136,7 +138,3 @@ def _folds(truth: Bools, codes: Integers) -> Integers:
 def _log_likelihood(truth: Bools, logits: Floats) -> Floats:
     likelihood: Floats = np.where(truth, logits, 0) - np.logaddexp(0, logits)
     return likelihood
-
-
-def _expit(logits: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0.0, -logits))

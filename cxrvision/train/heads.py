@@ -89,24 +89,26 @@ def fit_draws(
         model.head.weight.detach().double()[None], model.head.bias.detach().double()[None]
     )
 
-    def fit(tables: ErrorTables, weights: Tensor | None, penalty: float) -> Heads:
-        targets = drawn_targets(train, tables, error.method)
-        return fit_head(fused["train"], targets, trained, penalty=penalty, weights=weights)
-
     if error.tables is None:
         raise ValueError("no tables to draw from")
+    as_measured = drawn_targets(train, error.tables, error.method)
+
+    def fit(targets: Targets, penalty: float, weights: Tensor | None = None) -> Heads:
+        return fit_head(fused["train"], targets, trained, penalty=penalty, weights=weights)
+
     penalty = WITHOUT_VAL
     if "val" in inputs.parts:
         judged = drawn_targets(inputs.parts["val"], error.tables, error.method)
         losses = {
-            value: head_loss(fit(error.tables, None, value), fused["val"], judged)
-            for value in PENALTIES
+            value: head_loss(fit(as_measured, value), fused["val"], judged) for value in PENALTIES
         }
         penalty = min(losses, key=losses.__getitem__)
-    drawn = join_heads([fit(tables, None, penalty) for tables in error.draws])
+    drawn = join_heads(
+        [fit(drawn_targets(train, tables, error.method), penalty) for tables in error.draws]
+    )
     resampled = join_heads(
         [
-            fit(error.tables, torch.from_numpy(weights).to(device), penalty)
+            fit(as_measured, penalty, torch.from_numpy(weights).to(device))
             for weights in patient_weights(train.studies.patients, len(error.draws), config.seed)
         ]
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cxrvision.evaluate.estimates import logit
 from cxrvision.noise.dependence import Dependence, fit_dependence
 from cxrvision.noise.label_features import by_state, read_label_features
 from cxrvision.noise.tables import state_codes
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from cxrvision.train.studies import Studies
 
 LEARNED_FROM: Final = ("train", "val")  # splits whose reviewed studies are learned from
-
-_CLOSEST: Final = 1e-6  # of a probability to 0 and to 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +64,7 @@ def find_evidence(
         rows = learned & ~np.isnan(truth[:, column])
         if not rows.any():
             continue
-        by_table = np.clip(tables.truth_given_state[column], _CLOSEST, 1 - _CLOSEST)
-        odds = np.log(by_table) - np.log1p(-by_table)
+        odds = logit(tables.truth_given_state[column])
         one = fit_dependence(
             truth[rows, column] == 1,
             odds[codes[rows, column]],

@@ -57,13 +57,14 @@ def score_logits(logits: Floats, part: Part) -> Score:
     losses, weights = cell_losses(logits, part.targets), part.targets.mask.astype(np.float64)
     judged = np.where(part.labels.mask > 0, part.labels.values, np.nan)
     review = part.review
-    if review is not None and review.enough.any():
+    enough = None if review is None else review.enough
+    if review is not None and enough is not None and enough.any():
         known = ~np.isnan(review.truth)
         truth = np.where(known, review.truth, 0)
-        losses = np.where(review.enough, np.logaddexp(0, logits) - logits * truth, losses)
+        losses = np.where(enough, np.logaddexp(0, logits) - logits * truth, losses)
         scale = known.sum(axis=0) / np.maximum(review.weights.sum(axis=0), 1)
-        weights = np.where(review.enough, review.weights * scale, weights)
-        judged = np.where(review.enough, review.truth, judged)
+        weights = np.where(enough, review.weights * scale, weights)
+        judged = np.where(enough, review.truth, judged)
     aucs = [_auc(*column) for column in zip(logits.T, judged.T, weights.T, strict=True)]
     known_aucs = [value for value in aucs if not np.isnan(value)]
     loss = float((losses * weights).sum() / max(weights.sum(), 1))
