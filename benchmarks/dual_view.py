@@ -89,7 +89,7 @@ def read_options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--studies", type=int, default=3000, help="to draw; some 38 % of them are tested on")
+    add("--studies", type=int, default=3000, help="to draw; some 38 %% of them are tested on")
     add("--size", type=int, default=64, help="pixels")
     add("--backbone", default="test_resnet", help="of timm; the default is a small ResNet")
     add("--epochs", type=int, default=14)

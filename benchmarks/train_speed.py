@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 VIEWS = {"frontal": ("frontal",), "frontal + lateral": ("frontal", "lateral")}
 MISSING = 0.5  # share of the drawn studies without a lateral image
 AHEAD = 2  # batches that a worker of a DataLoader reads ahead
-BOUND = {224: 8800, 320: 4300}  # images/s of DenseNet-121 on an H200, eager: shared/VISION.md
+BOUND = {224: 8800, 320: 4300}  # images/s of DenseNet-121 on an H200, eager
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow")
 
 
