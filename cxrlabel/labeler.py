@@ -58,7 +58,7 @@ class Labeler:
     ) -> None:
         self.rulebook = rulebook
         self.findings = tuple(findings)
-        self._aggregate = aggregate
+        self.aggregate = aggregate
         self._others_block = rulebook.options["other_abnormalities"] == "block"
         self.bits = FindingBits(findings, _named(rulebook), others_block=self._others_block)
         self._analyze = SentenceAnalyzer(rulebook)
@@ -138,6 +138,14 @@ class Labeler:
                 status = LABELED
         return Reading(status, tuple(sections), sentences, bits)
 
+    def without(self, reading: Reading, index: int) -> Reading:
+        """A reading as if one of its sentences were not there."""
+        sentences = [said for place, said in enumerate(reading.sentences) if place != index]
+        bits = 0
+        for said, section, _ in sentences:
+            bits |= said.bits | self._ranked[section] if said.bits else 0
+        return reading._replace(sentences=sentences, bits=bits)
+
     def is_plain(self, reading: Reading) -> bool:
         """Whether its sentences stand for themselves.
 
@@ -156,7 +164,7 @@ class Labeler:
             labels = study_labels(
                 mentions,
                 self.findings,
-                aggregate=self._aggregate,
+                aggregate=self.aggregate,
                 others_block=self._others_block,
             )
         return StudyLabels(reading.status, labels, mentions, reading.sections)
@@ -177,7 +185,7 @@ class Labeler:
         answer = _answer(analysis.anaphor, sentence) if labels else None
         if answer is not None:
             bits |= self._answers
-        said = self._known[labels][sentence] = Said(mentions, bits, answer)
+        said = self._known[labels][sentence] = Said(mentions, bits, answer, sentence, labels)
         return said
 
     def _forget(self) -> None:

@@ -31,6 +31,8 @@ class Said(SentenceMentions):
 
     bits: int  # of `FindingBits`, and behind them whether it has an answer
     answer: Answer | None
+    text: str
+    labels: bool  # whether its section makes labels
 
 
 class Reading(NamedTuple):
