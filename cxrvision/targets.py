@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cxrlabel.errors import InputError
-from cxrlabel.findings import NO_FINDING, SUPPORT_DEVICES
+from cxrlabel.findings import BLANK as BLANK_STATE
+from cxrlabel.findings import NO_FINDING, POSITIVE, STATES, SUPPORT_DEVICES
+from cxrlabel.findings import UNCERTAIN as UNCERTAIN_STATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +101,55 @@ def make_targets(
     return Targets(
         np.nan_to_num(values), mask, multiclass=needs_three_classes(uncertain, per_finding)
     )
+
+
+def make_soft_targets(
+    label_probs: Floats,
+    *,
+    findings: Sequence[str],
+    uncertain: str = "ignore",
+    blank: str = "zeros",
+    per_finding: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Targets:
+    """Targets and mask where a labeler gives the probability of each state.
+
+    A target is the mean of what the policy makes of the states, and a cell counts as much as those
+    states are likely that the policy does not ignore. A label that is certain is one of
+    `make_targets`, but for No Finding, which fills no blanks: a labeler that gives probabilities
+    says what it thinks of each finding.
+
+    Args:
+        label_probs: [N, F, 4] of each of STATES.
+        findings, uncertain, blank, per_finding, seed: as of `make_targets`.
+
+    Raises:
+        InputError: an unknown policy or finding, or one that needs the states themselves:
+            "self-train" and "multiclass".
+        ValueError: shapes that do not fit.
+    """
+    if label_probs.shape[1:] != (len(findings), len(STATES)):
+        raise ValueError(f"label_probs: shape {label_probs.shape}; expected [N, F, 4]")
+    policies = _policies(findings, uncertain, per_finding)
+    for policy in policies:
+        if policy in ("self-train", "multiclass"):
+            raise InputError(
+                f"--uncertain {policy}: with probabilities of labels; expected another policy"
+            )
+    if blank not in BLANK:
+        raise InputError(f"--blank: {blank!r}; expected one of {', '.join(BLANK)}")
+    rows = len(label_probs)
+    worth = np.zeros((rows, len(findings), len(STATES)))  # of each state; NaN where it is ignored
+    worth[..., STATES.index(POSITIVE)] = 1
+    worth[..., STATES.index(BLANK_STATE)] = np.nan if blank == "ignore" else 0
+    for column, policy in enumerate(policies):
+        found = _uncertain_targets(policy, column, findings[column], rows, None, seed)
+        worth[:, column, STATES.index(UNCERTAIN_STATE)] = found
+    counted = label_probs * ~np.isnan(worth)
+    mask = counted.sum(axis=-1)
+    sums = (counted * np.nan_to_num(worth)).sum(axis=-1)
+    values = np.divide(sums, mask, out=np.zeros_like(sums), where=mask > 0)
+    return Targets(values.astype(np.float32), mask.astype(np.float32))
 
 
 def fill_by_no_finding(states: Floats, findings: Sequence[str]) -> Targets32:

@@ -11,10 +11,12 @@ from cxrvision.noise.correction import (
     backward_weights,
     correct,
     likelihood_ratios,
+    mix,
+    pick,
     values_by_state,
     wrong_shares,
 )
-from cxrvision.noise.tables import make_tables
+from cxrvision.noise.tables import make_tables, state_codes
 from cxrvision.targets import make_targets
 from cxrvision.train.losses import masked_bce
 from cxrvision.train.noise_losses import corrected_loss, forward_loss
@@ -41,7 +43,7 @@ def test_backward_weights_do_not_exist_where_labels_tell_nothing() -> None:
 def test_only_findings_with_a_table_are_corrected(method: str) -> None:
     policy = make_targets(STATES, findings=("Edema", "Mass"))
 
-    found = correct(policy, STATES, values_by_state(TABLES, method), method)
+    found = correct(policy, pick(values_by_state(TABLES, method), STATES), method)
 
     assert found.corrected is not None
     assert found.corrected.tolist() == [True, False]
@@ -58,7 +60,7 @@ def test_a_truth_that_was_looked_up_stands_above_the_label(method: str) -> None:
     policy = make_targets(STATES, findings=("Edema", "Mass"))
     values = values_by_state(TABLES, method)
 
-    found = correct(policy, STATES, values, method, truth=truth)
+    found = correct(policy, pick(values, STATES), method, truth=truth)
     loss = corrected_loss(found, masked_bce, torch.device("cpu"))
     logits = torch.tensor([[4.0, 0.0], [4.0, 0.0]])
     mask = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
@@ -72,7 +74,7 @@ def test_evidence_moves_the_odds() -> None:
     policy = make_targets(STATES, findings=("Edema", "Mass"))
     evidence = np.full(STATES.shape, np.log(3.0))
     plain, moved = (
-        correct(policy, STATES, values_by_state(TABLES, "soft"), "soft", evidence=more)
+        correct(policy, pick(values_by_state(TABLES, "soft"), STATES), "soft", evidence=more)
         for more in (None, evidence)
     )
 
@@ -128,3 +130,28 @@ def fit(score: NDArray[np.float64], target: NDArray[np.float64], loss) -> list[f
 
     optimizer.step(closure)
     return beta.tolist()
+
+
+@pytest.mark.parametrize("method", BY_TABLE)
+def test_probabilities_of_a_certain_label_are_the_label(method: str) -> None:
+    certain = np.zeros((*STATES.shape, 4))
+    np.put_along_axis(certain, state_codes(STATES)[..., None], 1, axis=-1)
+
+    mixed = mix(TABLES, method, certain)
+
+    assert mixed[:, 0] == pytest.approx(pick(values_by_state(TABLES, method), STATES)[:, 0])
+
+
+@pytest.mark.parametrize("method", BY_TABLE)
+def test_an_uncertain_label_is_worth_less_than_either_state(method: str) -> None:
+    low, high = sorted(values_by_state(TABLES, method)[0, [0, 2]])
+    probs = np.zeros((1, 2, 4))
+    probs[..., 0] = probs[..., 2] = 0.5
+
+    assert low < mix(TABLES, method, probs)[0, 0] < high
+
+
+def test_forward_takes_the_likelihood_of_the_uncertain_label() -> None:
+    probs = np.full((1, 2, 4), 0.25)
+
+    assert mix(TABLES, "forward", probs)[0, 0] == pytest.approx(0)  # says nothing

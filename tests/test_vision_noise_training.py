@@ -45,6 +45,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     rows = [{"study_id": study, **mention} for study in truth["study_id"]]
     pd.DataFrame(rows).to_csv(folder / "mentions.csv", index=False)
+    certain = {1.0: "positive", 0.0: "negative"}
+    states = ("positive", "uncertain", "negative", "blank")
+    probs = {"study_id": truth["study_id"]}
+    for finding in ("Edema", "Nodule"):
+        for state in states:
+            said = truth[finding].map(certain).fillna("blank") == state
+            probs[f"{finding} {state}"] = 0.2 / 3 + (0.8 - 0.2 / 3) * said
+    pd.DataFrame(probs).to_csv(folder / "probs.csv", index=False)
     return folder
 
 
@@ -56,7 +64,7 @@ def make(drawn: Path) -> Make:
         cache=str(drawn / "cache"), backbone=BACKBONE, size=32, epochs=1, batch_size=8, lr=3e-3,
         device="cpu",
     )  # fmt: skip
-    files = ("noise", "noise_report", "noise_image", "noise_mentions", "manual")
+    files = ("noise", "noise_report", "noise_image", "noise_mentions", "manual", "label_probs")
 
     def config(**changes: object) -> TrainConfig:
         named = {k: str(drawn / str(v)) if k in files else v for k, v in changes.items()}
@@ -82,6 +90,32 @@ def test_methods_train_and_predict(make: Make, tmp_path: Path, method: str) -> N
     assert pd.read_csv(tmp_path / "run/metrics.csv")["train_loss"].notna().all()
     found = read_predictions(tmp_path / "run")
     assert found.findings == ("Edema", "Nodule")
+
+
+def test_probabilities_of_labels_are_soft_targets(make: Make, tmp_path: Path) -> None:
+    run_training(make(label_probs="probs.csv"), tmp_path / "run")
+
+    train = read_inputs(make(label_probs="probs.csv")).parts["train"]
+    positive = train.studies.states == 1
+    # the uncertain share is ignored: .8 of what is left
+    assert train.targets.values[positive] == pytest.approx(0.8 / (1 - 0.2 / 3), abs=1e-4)
+    assert train.targets.mask == pytest.approx(1 - 0.2 / 3, abs=1e-4)
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert len(record["label_probs"]) == 16
+
+
+@pytest.mark.parametrize("method", ["forward", "soft", "backward"])
+def test_uncertain_labels_are_corrected_less(make: Make, method: str) -> None:
+    hard, soft = (
+        read_inputs(make(noise="noise.json", noise_method=method, **more)).parts["train"]
+        for more in ({}, {"label_probs": "probs.csv"})
+    )
+
+    positive = hard.studies.states[:, 0] == 1
+    says, says_softly = (part.targets.values[positive, 0].mean() for part in (hard, soft))
+    denies = hard.targets.values[hard.studies.states[:, 0] == 0, 0].mean()
+    assert denies < says_softly < says
+    assert (soft.targets.mask[:, 0] == 1).all()
 
 
 def test_none_ignores_the_table(make: Make, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from cxrvision.targets import (
     UNCERTAIN,
     any_finding,
     fill_by_no_finding,
+    make_soft_targets,
     make_targets,
     needs_three_classes,
     positive_weights,
@@ -200,3 +201,35 @@ def test_states_are_not_changed():
     before = states.copy()
     make_targets(states, findings=FINDINGS, uncertain="ones")
     assert np.array_equal(states, before, equal_nan=True)
+
+
+CERTAIN = {1: (1, 0, 0, 0), -1: (0, 1, 0, 0), 0: (0, 0, 1, 0), None: (0, 0, 0, 1)}
+
+
+@pytest.mark.parametrize("uncertain", ["ignore", "zeros", "ones", "smooth"])
+@pytest.mark.parametrize("blank", ["zeros", "ignore"])
+def test_certain_probabilities_give_the_targets_of_the_states(uncertain: str, blank: str) -> None:
+    states = np.array([[1], [-1], [0], [np.nan]], np.float32)
+    probs = np.array([[CERTAIN[key]] for key in (1, -1, 0, None)], np.float64)
+
+    hard = make_targets(states, findings=("Edema",), uncertain=uncertain, blank=blank)
+    soft = make_soft_targets(probs, findings=("Edema",), uncertain=uncertain, blank=blank)
+
+    assert soft.values == pytest.approx(hard.values)
+    assert soft.mask == pytest.approx(hard.mask)
+
+
+def test_soft_targets_are_means_over_the_states_that_count() -> None:
+    probs = np.array([[[0.3, 0.5, 0.1, 0.1]]])
+
+    ignored = make_soft_targets(probs, findings=("Edema",))
+    ones = make_soft_targets(probs, findings=("Edema",), per_finding={"Edema": "ones"})
+
+    assert (ignored.values[0, 0], ignored.mask[0, 0]) == pytest.approx((0.6, 0.5))
+    assert (ones.values[0, 0], ones.mask[0, 0]) == pytest.approx((0.8, 1))
+
+
+@pytest.mark.parametrize("policy", ["self-train", "multiclass"])
+def test_policies_that_need_states_are_refused_with_probabilities(policy: str) -> None:
+    with pytest.raises(InputError, match=f"--uncertain {policy}: with probabilities"):
+        make_soft_targets(np.full((1, 1, 4), 0.25), findings=("Edema",), uncertain=policy)

@@ -103,10 +103,39 @@ def wrong_shares(tables: ErrorTables) -> Floats:
     return shares
 
 
+def pick(values: Floats, states: NDArray[np.floating]) -> Floats:
+    """[N, F] the number that stands for each label.
+
+    Args:
+        values: [F, 4] by state, or [N, F, 4].
+        states: [N, F] 1, 0, -1 or NaN.
+    """
+    codes = state_codes(states)
+    each = np.broadcast_to(values, (*codes.shape, values.shape[-1]))
+    picked: Floats = np.take_along_axis(each, codes[..., None], axis=-1)[..., 0]
+    return picked
+
+
+def mix(tables: ErrorTables, method: str, probs: Floats) -> Floats:
+    """[N, F] the number that stands for each label of which there are probabilities alone.
+
+    A label that is certain gives what `pick` gives. "soft" and "backward" take the mean over the
+    states. "forward" takes the likelihood of the uncertain label under each truth (virtual
+    evidence: Pearl 1988, sec. 2.2.2), the mean of P(state | truth) over the states.
+
+    Args:
+        probs: [N, F, 4] of each of STATES.
+    """
+    if method == FORWARD:
+        each = np.einsum("nfz,fyz->nfy", probs, tables.state_given_truth)
+        return likelihood_ratios(each[..., None])[..., 0]
+    mixed: Floats = np.einsum("nfz,fz->nf", probs, values_by_state(tables, method))
+    return mixed
+
+
 def correct(
     targets: Targets,
-    states: NDArray[np.floating],
-    values: Floats,
+    numbers: Floats,
     method: str,
     *,
     evidence: Floats | None = None,
@@ -118,17 +147,15 @@ def correct(
 
     Args:
         targets: of the policy.
-        states: [N, F] 1, 0, -1 or NaN, as labeled.
-        values: [F, 4] by state, or [N, F, 4]; NaN for findings without a table.
+        numbers: [N, F] that stand for the labels, by `pick` or `mix`; NaN for findings without a
+            table.
         method: of `BY_TABLE`.
         evidence: [N, F] what is known of a label besides its state, in log odds of the truth; not
             for "backward".
         truth: [N, F] 1, 0 where it was looked up, in the place of the state; else NaN.
     """
-    codes = state_codes(states)
-    each = np.broadcast_to(values, (*codes.shape, values.shape[-1]))
-    known: Bools = np.asarray(~np.isnan(each).any(axis=(0, 2)))
-    chosen = np.take_along_axis(each, codes[..., None], axis=-1)[..., 0]
+    known: Bools = np.asarray(~np.isnan(numbers).any(axis=0))
+    chosen = numbers
     if evidence is not None:
         chosen = chosen + evidence if method == FORWARD else _moved(chosen, evidence)
     if truth is not None:

@@ -155,10 +155,10 @@ def make_trainee(config: TrainConfig, findings: Sequence[str], fabric: Fabric) -
     if on_gpu:
         model = model.to(memory_format=torch.channels_last)
         if fabric.world_size > 1:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     average = None
     if config.ema:
-        decay = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+        decay = get_ema_multi_avg_fn(config.ema)
         average = AveragedModel(model, multi_avg_fn=decay, use_buffers=True)
     optimizer = make_optimizer(model, config, fused=on_gpu)
     compiled: Any = torch.compile(model) if config.compile else model

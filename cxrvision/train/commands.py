@@ -68,6 +68,12 @@ def train_command(
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels by study, as `cxr label` writes.")
     ] = None,
+    label_probs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Of `cxr label --probabilities`: labels count as likely they are."
+        ),
+    ] = None,
     config_file: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Settings of a run; options go over them."),
@@ -219,6 +225,7 @@ def train_command(
     """Train an image model on studies with one or both views."""
     given = {
         "studies": studies and str(studies), "labels": labels and str(labels),
+        "label_probs": label_probs and str(label_probs),
         "cache": cache and str(cache), "views": views, "findings": findings,
         "uncertain": uncertain, "blank": blank, "policies": policies,
         "teacher": teacher and str(teacher), "noise": noise and str(noise),

@@ -41,6 +41,7 @@ class TrainConfig:
     # what is learned
     studies: str = ""
     labels: str = ""
+    label_probs: str = ""  # of each state, by the labeler that made the labels
     cache: str = ""
     views: tuple[str, ...] = ("frontal", "lateral")
     findings: tuple[str, ...] = ()  # none: all of the labels

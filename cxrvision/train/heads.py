@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from cxrlabel.errors import InputError
-from cxrvision.noise.correction import correct, values_by_state
+from cxrvision.noise.correction import correct
 from cxrvision.train import runs
 from cxrvision.train.batches import plan_all
+from cxrvision.train.label_error import label_numbers
 from cxrvision.train.losses import masked_bce
 from cxrvision.train.noise_losses import corrected_loss
 from cxrvision.train.pixels import BatchData, load_batches
@@ -141,10 +142,8 @@ def fused_features(
 def drawn_targets(part: Part, tables: ErrorTables, method: str) -> Targets:
     """The targets of a part under other tables than those of the run."""
     truth = None if part.review is None else part.review.truth
-    values = values_by_state(tables, method)
-    return correct(
-        part.labels, part.studies.states, values, method, evidence=part.evidence, truth=truth
-    )
+    numbers = label_numbers(part.studies, tables, method)
+    return correct(part.labels, numbers, method, evidence=part.evidence, truth=truth)
 
 
 def fit_head(
@@ -178,10 +177,10 @@ def fit_head(
         optimizer.zero_grad()
         moved = (weight - start.weight[0]).square().sum() / 2
         total = loss(fused @ weight.T + bias) * findings + penalty * moved
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     return Heads(weight.detach()[None], bias.detach()[None])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from cxrlabel.audit.observation import read_observation
 from cxrlabel.errors import InputError
 from cxrvision.noise.audited import read_audited
-from cxrvision.noise.correction import BY_TABLE, correct, values_by_state
+from cxrvision.noise.correction import BY_TABLE, correct, mix, pick, values_by_state
 from cxrvision.noise.shift import prevalences, shift_tables
 from cxrvision.noise.tables import REPORT, draw_tables, make_tables
 from cxrvision.train.noise_losses import CO_TEACHING
@@ -46,15 +46,15 @@ class LabelError:
     record: Mapping[str, Any]  # for run.json
     notes: tuple[str, ...]
 
-    def values(self, studies: Studies) -> Floats:
-        """[F, 4] the number for each state, or [N, F, 4] where sites have their own."""
+    def numbers(self, studies: Studies) -> Floats:
+        """[N, F] the number that stands for each label, by its site's table where it has one."""
         if self.tables is None:
             raise ValueError(f"method {self.method!r} without a table")
-        values = values_by_state(self.tables, self.method)
-        if not self.by_site:
-            return values
-        own = {site: values_by_state(one, self.method) for site, one in self.by_site.items()}
-        return np.stack([own.get(site, values) for site in studies.sites])
+        numbers = label_numbers(studies, self.tables, self.method)
+        for site, tables in self.by_site.items():
+            rows = np.flatnonzero(studies.sites == site)
+            numbers[rows] = label_numbers(studies.take(rows), tables, self.method)
+        return numbers
 
     def correct(
         self,
@@ -73,12 +73,18 @@ class LabelError:
             return targets
         return correct(
             targets,
-            studies.states,
-            self.values(studies),
+            self.numbers(studies),
             self.method,
             evidence=evidence,
             truth=None if review is None else review.truth,
         )
+
+
+def label_numbers(studies: Studies, tables: ErrorTables, method: str) -> Floats:
+    """[N, F] what stands for the labels of studies: of their states, or of their probabilities."""
+    if studies.label_probs is not None:
+        return mix(tables, method, studies.label_probs)
+    return pick(values_by_state(tables, method), studies.states)
 
 
 def read_label_error(config: TrainConfig, studies: Studies) -> LabelError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +16,10 @@ from cxrvision.data.cache import open_cache
 from cxrvision.data.manifest import read_manifest
 from cxrvision.data.splits import split_hash
 from cxrvision.evaluate.predictions import read_predictions
-from cxrvision.targets import Targets, make_targets
+from cxrvision.targets import Targets, make_soft_targets, make_targets
 from cxrvision.train.label_error import LabelError, read_label_error, read_review
 from cxrvision.train.label_evidence import find_evidence
+from cxrvision.train.label_probs import read_label_probs
 from cxrvision.train.pixels import FilePixels, PixelSource, cached_pixels
 from cxrvision.train.review import Review, find_review, judging_note
 from cxrvision.train.studies import Studies, make_studies
@@ -80,6 +81,9 @@ def read_inputs(config: TrainConfig) -> Inputs:
         usable=None if cache is None else cache.find(manifest.table["image_id"].to_numpy()) >= 0,
         silent=read.silent,
     )
+    if config.label_probs:
+        probs = read_label_probs(Path(config.label_probs), studies.ids, studies.findings)
+        studies = replace(studies, label_probs=probs)
     by_split = {split: own for split in SPLITS if len(own := studies.of_split(split))}
     if "train" not in by_split:
         raise InputError(
@@ -117,6 +121,15 @@ def make_study_targets(studies: Studies, config: TrainConfig) -> Targets:
     """The targets of some studies under the policies of a config."""
     policies = dict(item.split("=", 1) for item in config.policies)
     per_finding = {_own(name, "--policy"): policy for name, policy in policies.items()}
+    if studies.label_probs is not None:
+        return make_soft_targets(
+            studies.label_probs,
+            findings=studies.findings,
+            uncertain=config.uncertain,
+            blank=config.blank,
+            per_finding=per_finding,
+            seed=config.seed,
+        )
     return make_targets(
         studies.states,
         findings=studies.findings,
@@ -193,11 +206,16 @@ def _check_targets(part: Part, place: str) -> None:
         )
 
 
+def _hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
 def _record(
     config: TrainConfig, manifest: Manifest, cache: Cache | None, parts: Mapping[str, Part]
 ) -> dict[str, Any]:
     return {
-        "labels": hashlib.sha256(Path(config.labels).read_bytes()).hexdigest()[:16],
+        "labels": _hash(config.labels),
+        "label_probs": _hash(config.label_probs) if config.label_probs else "",
         "split": split_hash(manifest.table),
         "cache": "" if cache is None else cache.key,
         "studies": {split: len(part.studies) for split, part in parts.items()},

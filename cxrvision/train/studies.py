@@ -43,6 +43,8 @@ class Studies:
     states: NDArray[np.float32]  # [N, F] 1, 0, -1, NaN for blank
     features: NDArray[np.float32]  # [N, K] in the order asked for; NaN where unknown
     left_out: tuple[str, ...]  # what was left out, one line each
+    # [N, F, 4] of each of STATES, where the labeler gives them beside the labels
+    label_probs: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +75,7 @@ class Studies:
             states=self.states[index],
             features=self.features[index],
             left_out=self.left_out,
+            label_probs=None if self.label_probs is None else self.label_probs[index],
         )
 
     def of_split(self, split: str) -> Studies:

@@ -58,10 +58,10 @@ def fit_head(features: Floats, learning: Learning, *, penalty: float) -> tuple[T
         loss = learning.loss(x @ weights + inverse_bias * found[1], values, mask)
         # a mean over the cells that count, for numbers near 1
         total: Tensor = loss + penalty / 2 / whole * weights.square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    optimizer.step(objective)  # type: ignore[no-untyped-call]
+    optimizer.step(objective)
     return (inverse * found[0]).detach(), (inverse_bias * found[1]).detach()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrvision.noise.correction import FORWARD, correct, values_by_state
+from cxrvision.noise.correction import FORWARD, correct, pick, values_by_state
 from cxrvision.noise.sweep.settings import BOTH, CLEAN, GCE, NONE, SUBSET
 from cxrvision.noise.tables import make_tables
 from cxrvision.targets import make_targets
@@ -88,8 +88,7 @@ def learn(
     tables = make_tables(audit.observation, labeled.findings)
     targets = correct(
         policy,
-        labeled.states,
-        values_by_state(tables, form),
+        pick(values_by_state(tables, form), labeled.states),
         form,
         truth=np.where(seen, labeled.truth, np.nan) if method == BOTH else None,
     )

@@ -87,7 +87,7 @@ def _train(model: Any, studies: Studies, images: Images, learning: Learning, see
             pixels = augment(as_float(batch.images), generator)
             heads = head_losses(batch.logits(model, pixels, config.views), batch, learning.loss)
             counts = torch.stack([head.count for head in heads]).clamp(min=1e-6)
-            total_loss(heads, counts).backward()  # type: ignore[no-untyped-call]
+            total_loss(heads, counts).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
