@@ -9,6 +9,7 @@ import pytest
 from cxrlabel.audit.design import read_sample, write_sample
 from cxrlabel.audit.sampling import (
     NO_SCORE,
+    agreement_cells,
     describe_strata,
     draw_sample,
     extend_sample,
@@ -58,6 +59,38 @@ def test_states_are_named_by_their_labels():
     labels = pd.DataFrame({"Edema": [1, -1, 0, np.nan]}, index=list("abcd"))
 
     assert state_cells(labels)["Edema"].tolist() == ["positive", "uncertain", "negative", "blank"]
+
+
+def test_labels_that_another_labeler_contradicts_are_cells_of_their_own():
+    labels = pd.DataFrame({"Edema": [1, 1, 0, np.nan], "Mass": [1, 0, 0, 0]}, index=list("abcd"))
+    other = pd.DataFrame({"Edema": [1, 0, 0]}, index=list("abc"))
+    third = pd.DataFrame({"Edema": [1, 1, -1, np.nan]}, index=list("abcd"))
+
+    found = agreement_cells(labels, [other, third])
+
+    assert found["Edema"].tolist() == [
+        "positive",
+        "positive, disputed",
+        "negative, disputed",
+        "blank",
+    ]
+    assert found["Mass"].tolist() == ["positive", "negative", "negative", "negative"]
+
+
+def test_disputed_labels_are_drawn_more_often():
+    other = LABELS.copy()
+    other.loc[other.index[:12], "Edema"] = 1
+    disputed = set(LABELS.index[:12][LABELS["Edema"].iloc[:12] != 1])
+
+    sample = draw_sample(agreement_cells(LABELS, [other]), n=60, seed=1)
+
+    drawn = set(sample.table.index)
+    assert len(drawn & disputed) / len(disputed) > 60 / N
+
+
+def test_other_labels_of_other_studies_are_refused():
+    with pytest.raises(InputError, match="--other: no study"):
+        agreement_cells(LABELS, [LABELS.set_axis([f"x{i}" for i in range(N)])])
 
 
 def test_chosen_findings_alone_are_cells():

@@ -22,7 +22,7 @@ audit_app = typer.Typer(
     no_args_is_help=True, help="Measure label error: plan, draw, review, report."
 )
 
-DESIGNS: Final = ("states", "simple", "scores")
+DESIGNS: Final = ("states", "simple", "scores", "agreement")
 
 LabelsArgument = Annotated[
     Path, typer.Argument(metavar="LABELS", help="What `cxr label` wrote, or labels of others.")
@@ -89,10 +89,16 @@ def audit_sample(
     seed: SeedOption = 1,
     design: Annotated[
         str,
-        typer.Option(metavar="NAME", help="states (rare states more often), simple, scores."),
+        typer.Option(
+            metavar="NAME", help="states (rare ones more often), agreement, simple, scores."
+        ),
     ] = "states",
     predictions: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A model's probabilities, for scores.")
+    ] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--other", metavar="LABELS", help="Labels by another labeler, for agreement."),
     ] = None,
     bins: Annotated[int, typer.Option(help="Bins of each finding's probability.")] = 5,
     extend: Annotated[
@@ -110,6 +116,7 @@ def audit_sample(
     with errors_as_lines():
         from cxrlabel.audit.design import read_sample, write_sample
         from cxrlabel.audit.sampling import (
+            agreement_cells,
             draw_sample,
             extend_sample,
             one_cell,
@@ -130,6 +137,11 @@ def audit_sample(
                 raise InputError("--design scores: expected --predictions FILE")
             scores = read_predictions(predictions, resolve=resolve)
             cells = score_cells(scores, table.index, names, bins=bins)
+        elif design == "agreement":
+            if not others:
+                raise InputError("--design agreement: expected --other LABELS")
+            read = [read_labels(path, id_column=id_column, resolve=resolve) for path in others]
+            cells = agreement_cells(table, [one.labeled for one in read], names)
         else:
             cells = state_cells(table, names) if design == "states" else one_cell(table.index)
         if extend is None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 BINS: Final = 5
 NO_SCORE: Final = "score missing"
+DISPUTED: Final = ", disputed"  # behind the state of a label that another labeler contradicts
 _FINE_BINS: Final = 1_000
 _STATES: Final = {float(code): state for state, code in CODES.items() if code}
 
@@ -79,6 +80,37 @@ def score_cells(
     table = _choose(predictions, findings, "predictions").reindex(ids)
     columns = {name: _bin_names(table[name].to_numpy(np.float64), bins) for name in table.columns}
     return pd.DataFrame(columns, index=ids)
+
+
+def agreement_cells(
+    labels: pd.DataFrame, others: Sequence[pd.DataFrame], findings: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The cells of the design "agreement": the label state, and whether other labelers say so too.
+
+    Rare cells are drawn more often, and labels on which labelers differ are rare.
+
+    Args:
+        labels: as of `state_cells`.
+        others: labels of the same studies; a study or a finding that one lacks does not count.
+        findings: those that the sample is for; none means all columns.
+
+    Returns:
+        The same rows; a column per finding with "positive" or "positive, disputed" and so on.
+
+    Raises:
+        InputError: another table has none of the studies or findings.
+    """
+    own = state_cells(labels, findings)
+    disputed = pd.DataFrame(False, index=own.index, columns=own.columns)
+    for other in others:
+        shared = [name for name in own.columns if name in other.columns]
+        if not shared or not own.index.isin(other.index).any():
+            raise InputError(
+                "--other: no study or no finding of the labels; expected the same ones"
+            )
+        states = state_cells(other, shared).reindex(own.index)
+        disputed[shared] |= states.notna() & (states != own[shared])
+    return own.where(~disputed, own + DISPUTED)
 
 
 def one_cell(ids: pd.Index) -> pd.DataFrame:
