@@ -12,6 +12,7 @@ import typer
 
 from cxrlabel.annotate import annotate_app
 from cxrlabel.audit.commands import audit_app
+from cxrlabel.learned.commands import labeler_app
 from cxrlabel.rule_commands import rules_app
 from cxrlabel.terminal import (
     NOTHING_WRITTEN,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(rules_app, name="rules")
 app.add_typer(annotate_app, name="annotate")
 app.add_typer(audit_app, name="audit")
+app.add_typer(labeler_app, name="labeler")
 app.add_typer(data_app, name="data")
 app.add_typer(noise_app, name="noise")
 app.command("evaluate")(evaluate_command)
@@ -124,6 +126,20 @@ def label(
     stats: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write statistics: .html or .json.")
     ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="rules, folders of `cxr labeler fit`, or several with commas."
+        ),
+    ] = "rules",
+    combine: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="Several backends: average of probabilities, or vote."),
+    ] = "average",
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write each state's probability; with a model."),
+    ] = None,
     status: Annotated[bool, typer.Option("--status", help="Add a status column.")] = False,
     keep: Annotated[
         str, typer.Option(metavar="COLUMNS", help="Columns of the input to copy, with commas.")
@@ -169,13 +185,16 @@ def label(
     """
     stopped = "stopped; run it again with --resume" if resume or cluster else NOTHING_WRITTEN
     with errors_as_lines(stopped):
-        labeling = _labeling(sections, option, rules, aggregate, hierarchy, lang)
+        labeling = _labeling(
+            sections, option, rules, aggregate, hierarchy, lang, split_names(backend), combine
+        )
         if not reports:
             if text is None:
                 raise typer.BadParameter("expected REPORTS, or --text with one report")
-            if out or mentions or stats:
+            if out or mentions or stats or probabilities:
                 raise typer.BadParameter(
-                    "one report is printed; --out, --mentions and --stats need REPORTS"
+                    "one report is printed; --out, --mentions, --stats and --probabilities need "
+                    "REPORTS"
                 )
             _label_one(text, labeling, labelset, as_json=as_json)
             return
@@ -186,7 +205,7 @@ def label(
 
         if workers <= 1 and not cluster:  # else it is imported in other processes
             import_spacy_alone()
-        outputs = Outputs(out, mentions, stats, force=force)
+        outputs = Outputs(out, mentions, stats, probabilities, force=force)
         with progress_line("labeling") as progress:
             run = label_files(
                 reports,
@@ -290,6 +309,8 @@ def _report_run(run: LabelingRun, *, as_json: bool) -> None:
     ignored = ", ".join(record["ignored_columns"]) or "none"
     texts = ", ".join(record["text_columns"])
     note(f"columns: id {record['id_column']}; text {texts}; ignored {ignored}")
+    for line in record.get("backend", {}).get("notes", ()):
+        note(line)
     for path in run.written[1:]:
         note(f"wrote {path}")
     statuses = run.statistics.statuses
@@ -307,6 +328,8 @@ def _labeling(
     aggregate: str,
     hierarchy: str,
     lang: str,
+    backend: tuple[str, ...],
+    combine: str,
 ) -> LabelingOptions:
     from cxrlabel.chunks import LabelingOptions
 
@@ -321,6 +344,8 @@ def _labeling(
         aggregate=aggregate,
         hierarchy=hierarchy,
         lang=lang,
+        backend=() if backend == ("rules",) else backend,
+        combine=combine,
     )
 
 

@@ -24,7 +24,7 @@ from cxrlabel.cluster import open_cluster
 from cxrlabel.errors import InputError
 from cxrlabel.findings import load_dialect, load_label_set
 from cxrlabel.fingerprint import fingerprint
-from cxrlabel.layout import Layout, mention_columns
+from cxrlabel.layout import Layout, mention_columns, probability_columns
 from cxrlabel.readers import ReportSource, open_reports
 from cxrlabel.rulefiles import read_rule_files
 from cxrlabel.stats import LabelStatistics, StatsCounter, statistics_kind, write_statistics
@@ -41,6 +41,7 @@ class Outputs:
     labels: Path
     mentions: Path | None = None
     stats: Path | None = None
+    probabilities: Path | None = None
     force: bool = False
     again: str = (
         ""  # part of the temporary names, so that a next run replaces what a killed one left
@@ -59,7 +60,8 @@ class Outputs:
     @property
     def all(self) -> tuple[Path, ...]:
         """All files in the order in which they are named to the user."""
-        return tuple(p for p in (self.labels, self.mentions, self.stats, self.record) if p)
+        named = (self.labels, self.mentions, self.stats, self.probabilities, self.record)
+        return tuple(path for path in named if path)
 
     @property
     def named(self) -> list[str]:
@@ -83,8 +85,9 @@ class Outputs:
         if self.work.exists() and not (resume or self.force):
             raise InputError(f"{self.work}: {UNFINISHED}")
         table_kind(self.labels)
-        if self.mentions is not None:
-            table_kind(self.mentions)
+        for table in (self.mentions, self.probabilities):
+            if table is not None:
+                table_kind(table)
         if self.stats is not None:
             statistics_kind(self.stats)
 
@@ -168,7 +171,16 @@ def label_files(
     )
     layout = Layout(findings, chosen, chosen.id_name or source.id_column, kept, status)
     layout.check()
-    job = Job(labeling, layout, mentions=outputs.mentions is not None)
+    if outputs.probabilities is not None and not labeling.is_learned:
+        raise InputError(
+            "--probabilities: the rules alone have none; expected --backend with a model"
+        )
+    job = Job(
+        labeling,
+        layout,
+        mentions=outputs.mentions is not None,
+        probabilities=outputs.probabilities is not None,
+    )
     with rare_collections():
         if resume or cluster:
             made = _record(source, labeling, layout)
@@ -261,9 +273,16 @@ def _write_rows(
         columns = mention_columns(layout.id_name)
         rows = open_rows(outputs.mentions, columns, force=force, again=again)
         mentions = stack.enter_context(rows)
+    probabilities: RowWriter | None = None
+    if outputs.probabilities is not None:
+        columns = probability_columns(layout.id_name, layout.label_set)
+        rows = open_rows(outputs.probabilities, columns, force=force, again=again)
+        probabilities = stack.enter_context(rows)
     tally = _Tally(StatsCounter(tuple(layout.label_set.columns)))
     for chunk in chunks:
         labels.write_columns(chunk.labels)
+        if probabilities is not None and chunk.probabilities is not None:
+            probabilities.write_columns(chunk.probabilities)
         if mentions is not None and chunk.mentions is not None:
             mentions.write_columns(chunk.mentions.columns())
         tally.add(chunk)
@@ -275,6 +294,7 @@ def _write_rows(
 def _record(source: ReportSource, labeling: LabelingOptions, layout: Layout) -> dict[str, Any]:
     """How the labels are made: all of the run record but what is counted."""
     return {
+        **_backend_record(labeling, layout),
         "version": version("cxr"),
         "rules_hash": read_rule_files(labeling.rules, lang=labeling.lang).hash,
         "options": {
@@ -289,6 +309,15 @@ def _record(source: ReportSource, labeling: LabelingOptions, layout: Layout) -> 
         "ignored_columns": list(source.ignored_columns),
         "columns": list(layout.columns()),
     }
+
+
+def _backend_record(labeling: LabelingOptions, layout: Layout) -> dict[str, Any]:
+    """Which models label; nothing where the rules do."""
+    if not labeling.is_learned:
+        return {}
+    from cxrlabel.learned.opening import describe_backend
+
+    return {"backend": describe_backend(labeling, list(layout.label_set.columns))}
 
 
 def _write_summary(

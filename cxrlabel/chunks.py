@@ -21,7 +21,7 @@ import numpy as np
 from cxrlabel.checks import one_of
 from cxrlabel.errors import WorkerError
 from cxrlabel.findings import STATES
-from cxrlabel.layout import Layout
+from cxrlabel.layout import Layout, probability_cells
 from cxrlabel.mentiontable import MentionCollector, MentionTable
 from cxrlabel.readers import UNDECODABLE, ReportRow
 from cxrlabel.reading import Reading
@@ -31,13 +31,14 @@ from cxrlabel.sections import check_choices
 from cxrlabel.startup import import_spacy_alone
 from cxrlabel.states import as_codes, fill_parents
 from cxrlabel.stats import StatsCounter, mention_key
-from cxrlabel.studies import AGGREGATES, LABELED, StudyLabels
+from cxrlabel.studies import AGGREGATES, LABELED, Mention, StudyLabels
 from cxrlabel.writers import Column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxrlabel.labeler import Labeler, Texts
+    from cxrlabel.learned.backend import Backend
 
 HIERARCHIES: Final = ("none", "up")
 CHUNK_SIZE: Final = 1000  # reports labeled between two writes
@@ -58,6 +59,21 @@ class LabelingOptions:
     aggregate: str = AGGREGATES[0]
     hierarchy: str = "none"
     lang: str = DEFAULT_LANGUAGE
+    backend: tuple[str, ...] = ()  # "rules" or folders of models; none means the rules
+    combine: str = "average"  # what several of them amount to, or "vote"
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether a model labels, and not the rules alone."""
+        return any(name != "rules" for name in self.backend)
+
+    def open_backend(self, labeler: Labeler) -> Backend | None:
+        """The models that label; None for the rules alone."""
+        if not self.is_learned:
+            return None
+        from cxrlabel.learned.opening import open_backend  # needs the extra `learned`
+
+        return open_backend(self, labeler)
 
     def labeler(self) -> Labeler:
         """A labeler with these options; the hierarchy is not its matter."""
@@ -81,6 +97,10 @@ class LabelingOptions:
         rulebook = load_rulebook(self.rules, options=self.options, lang=self.lang)
         check_choices(rulebook, sections=self.sections, aggregate=self.aggregate)
         self.parents()
+        if self.is_learned:
+            from cxrlabel.learned.opening import check_backend
+
+            check_backend(self)
 
     def parents(self) -> Mapping[str, str]:
         """Child -> parent to be filled; empty unless the hierarchy is asked for.
@@ -101,6 +121,7 @@ class Job:
     labeling: LabelingOptions
     layout: Layout
     mentions: bool  # whether they are wanted
+    probabilities: bool = False  # whether they are wanted
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # a cluster's logs show tasks, never report text
@@ -120,7 +141,8 @@ class Chunk:
     labels: list[Column]
     mentions: MentionTable | None  # None where they are not wanted
     counter: StatsCounter
-    changed: Counter[str]  # labels that "aggregate" or "hierarchy" made different
+    changed: Counter[str]  # labels that "aggregate", "backend" or "hierarchy" made different
+    probabilities: list[Column] | None = None  # None where they are not wanted
 
 
 class Pending(Protocol[T_co]):
@@ -131,12 +153,44 @@ class Pending(Protocol[T_co]):
 
 
 def label_report(report: Texts, labeling: LabelingOptions) -> StudyLabels:
-    """Label one report with all options, the hierarchy included."""
-    result = labeling.labeler().label(report)
+    """Label one report with all options, the backend and the hierarchy included."""
+    labeler = labeling.labeler()
+    result = labeler.label(report)
     codes = as_codes([result.labels])
+    backend = labeling.open_backend(labeler)
+    if backend is not None:
+        learned = label_learned(backend, [labeler.read(report)], codes, reasons=True)
+        codes = learned.codes
+        result = replace(result, mentions=(*result.mentions, *learned.reasons[0]))
     fill_parents(codes, list(result.labels), labeling.parents())
     labels = dict(zip(result.labels, map(STATES.__getitem__, codes[0].tolist()), strict=True))
     return replace(result, labels=labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Learned:
+    """What models say of N reports."""
+
+    probs: NDArray[np.float64]  # [N, F, 4] of each of STATES
+    codes: NDArray[np.uint8]  # [N, F] the labels, each an index into STATES
+    reasons: list[list[Mention]]  # [N] the sentences that made them, where they are wanted
+
+
+def label_learned(
+    backend: Backend, readings: Sequence[Reading], rules: NDArray[np.uint8], *, reasons: bool
+) -> Learned:
+    """Label readings by models.
+
+    Args:
+        rules: [N, F] what the rules found, each an index into STATES.
+        reasons: whether to look for the sentences that made the labels, which takes longer.
+    """
+    from cxrlabel.learned.backend import states_of
+    from cxrlabel.learned.reasons import find_reasons
+
+    probs = backend.probs(readings, rules)
+    found = find_reasons(backend, readings, rules, probs) if reasons else [[] for _ in readings]
+    return Learned(probs, states_of(probs), found)
 
 
 def in_batches(rows: Iterable[ReportRow]) -> Iterator[Batch]:
@@ -206,16 +260,17 @@ class ChunkLabeler:
 
     def __init__(self, job: Job) -> None:
         self._labeler = job.labeling.labeler()
+        self._backend = job.labeling.open_backend(self._labeler)
         self._aggregate = job.labeling.aggregate
         self._parents = job.labeling.parents()
-        self._layout = job.layout
-        self._mentions = job.mentions
+        self._job = job
         findings = self._labeler.findings
         self._counted = [findings.index(name) for name in job.layout.label_set.columns]
 
     def __call__(self, batch: Batch) -> Chunk:
         """Label some rows."""
         rows = batch.rows
+        layout = self._job.layout
         collector = MentionCollector()
         readings = [self._read(row) for row in rows]
         bits = [
@@ -226,22 +281,51 @@ class ChunkLabeler:
         changed: Counter[str] = Counter()
         labels = self._labels(bits, statuses, changed)
         table = collector.table()
-        counter = StatsCounter(tuple(self._layout.label_set.columns))
+        mention_counts = table.counts(mention_key)  # before the reasons of models come to it
+        probabilities = None
+        if self._backend is not None:
+            wanted = self._job.mentions
+            learned = label_learned(self._backend, readings, labels, reasons=wanted)
+            changed["backend"] += int((learned.codes != labels).any(axis=1).sum())
+            labels = learned.codes
+            if wanted:
+                table = self._with_reasons(rows, readings, learned.reasons)
+            if self._job.probabilities:
+                columns = learned.probs[:, self._counted]
+                probabilities = probability_cells([row.study_id for row in rows], columns)
+        if self._parents:
+            changed["hierarchy"] += fill_parents(labels, self._labeler.findings, self._parents)
+        counter = StatsCounter(tuple(layout.label_set.columns))
         counter.add(
             Counter((reading.status, reading.sections) for reading in readings),
             labels[[status == LABELED for status in statuses]][:, self._counted],
-            table.counts(mention_key),
+            mention_counts,
         )
-        cells = self._layout.cells(
+        cells = layout.cells(
             collector.studies,
             [row.kept for row in rows],
             statuses,
             labels,
             self._labeler.findings,
         )
-        return Chunk(
-            batch.number, len(rows), cells, table if self._mentions else None, counter, changed
-        )
+        mentions = table if self._job.mentions else None
+        return Chunk(batch.number, len(rows), cells, mentions, counter, changed, probabilities)
+
+    def _with_reasons(
+        self,
+        rows: Sequence[ReportRow],
+        readings: Sequence[Reading],
+        reasons: Sequence[Sequence[Mention]],
+    ) -> MentionTable:
+        """The mentions of all rows, and behind those of each the reasons of its learned labels."""
+        collector = MentionCollector()
+        for row, reading, own in zip(rows, readings, reasons, strict=True):
+            if own:
+                mentions = self._labeler.conclude(reading).mentions
+                collector.add_mentions(row.study_id, [*mentions, *own])
+            else:
+                self._collect(row.study_id, reading, collector)
+        return collector.table()
 
     def _read(self, row: ReportRow) -> Reading:
         if row.status == UNDECODABLE:
@@ -266,8 +350,6 @@ class ChunkLabeler:
         if self._aggregate != AGGREGATES[0]:
             usual = self._labeler.bits.labels(bits, silent, AGGREGATES[0])
             changed["aggregate"] += int((labels != usual).any(axis=1).sum())
-        if self._parents:
-            changed["hierarchy"] += fill_parents(labels, self._labeler.findings, self._parents)
         return labels
 
 

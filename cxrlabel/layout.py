@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _INTEGERS: Final = frozenset({"sentence", "start", "end", "cue_start", "cue_end"})
+PROBABILITY_DIGITS: Final = 5
 _NUMBERS: Final = [float(CODES[state]) if CODES[state] else None for state in STATES]
 
 
@@ -118,3 +119,23 @@ def mention_columns(id_name: str) -> dict[str, type]:
     names: dict[str, type] = {id_name: str}
     names.update({name: int if name in _INTEGERS else str for name in Mention._fields})
     return names
+
+
+def probability_columns(id_name: str, label_set: LabelSet) -> dict[str, type]:
+    """The columns of a file of probabilities: name -> type of its cells, in order."""
+    names: dict[str, type] = {id_name: str}
+    names.update(
+        {f"{column} {state}": float for column in label_set.columns.values() for state in STATES}
+    )
+    return names
+
+
+def probability_cells(ids: list[str], probs: NDArray[np.float64]) -> list[Column]:
+    """The columns of some studies.
+
+    Args:
+        ids: N of them.
+        probs: [N, F, 4] of each of STATES, for the findings of the label set.
+    """
+    flat = probs.reshape(len(ids), -1).round(PROBABILITY_DIGITS)
+    return [ids, *(column.tolist() for column in flat.T)]

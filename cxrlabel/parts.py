@@ -35,7 +35,7 @@ class Part:
 
 def pack(chunk: Chunk) -> Part:
     """A chunk as bytes; equal chunks give equal bytes."""
-    mentions = chunk.mentions
+    mentions, probabilities = chunk.mentions, chunk.probabilities
     content = {
         "reports": chunk.reports,
         "labels": [_packed(column) for column in chunk.labels],
@@ -43,6 +43,7 @@ def pack(chunk: Chunk) -> Part:
         "findings": chunk.counter.findings,
         "counts": chunk.counter.to_lists(),
         "changed": chunk.changed,
+        "probabilities": probabilities and [cells_of(column) for column in probabilities],
     }
     packed = gzip.compress(json.dumps(content).encode("ascii"), _LEVEL, mtime=0)
     return Part(chunk.number, chunk.reports, packed)
@@ -67,6 +68,7 @@ def unpack(number: int, content: bytes) -> Chunk:
         None if mentions is None else _unpacked_table(mentions),
         StatsCounter.from_lists(parsed["findings"], parsed["counts"]),
         Counter(parsed["changed"]),
+        parsed["probabilities"],
     )
 
 

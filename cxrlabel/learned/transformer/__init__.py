@@ -1,0 +1,1 @@
+"""Labelers with a pretrained or a small encoder; the one place of cxrlabel that imports torch."""
