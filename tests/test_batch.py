@@ -109,6 +109,8 @@ def test_record_says_with_what_the_labels_were_made(run: Run) -> None:
         "aggregate": "chexpert-code",
         "hierarchy": "none",
         "lang": "en",
+        "backend": (),
+        "combine": "average",
         "label_set": "chexpert",
         "dialect": "cxr",
         "keep": [],
