@@ -22,6 +22,7 @@ from cxrlabel.findings import (
 )
 
 NONE: Final = "none"  # a mention that makes no label
+LEARNED: Final = "learned"  # the reason of a sentence that a learned labeler went by
 AGGREGATES: Final = ("positive-first", "chexpert-code")
 BITS: Final[Mapping[str, int]] = {POSITIVE: 1, UNCERTAIN: 2, NEGATIVE: 4}  # of assertions
 OPEN: Final = BITS[POSITIVE] | BITS[UNCERTAIN]  # what blocks No Finding

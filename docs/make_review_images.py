@@ -23,7 +23,11 @@ from cxrlabel.audit.review.creation import create_review
 from cxrlabel.audit.review.inputs import Sources
 from cxrlabel.audit.review.server import Link, serve
 from cxrlabel.batch import Outputs, label_files
+from cxrlabel.chunks import LabelingOptions
 from cxrlabel.demo import REPORTS
+from cxrlabel.learned.fitting import fit_labeler
+from cxrlabel.learned.material import read_material
+from cxrlabel.learned.reviewed import read_reviewed
 
 IMAGES: Final = Path(__file__).resolve().parent / "images"
 STUDIES: Final = ("a002", "a004", "a006", "a008")  # in what order comes from the seed
@@ -55,6 +59,13 @@ def main() -> None:
         _press(ada, "v", "Enter")
         ada.wait_for_selector("mark")
         _save(ada, "review-labels.png")
+        learned = Path(name) / "learned"
+        ada = _visit(opened, _serve(_learned_review(learned))["Ada"], LAPTOP)
+        _press(ada, "2", "1", "Shift+Enter")
+        _go_to(ada, "s1")
+        _press(ada, "v", "Enter")
+        ada.wait_for_selector("mark.learned")
+        _save(ada, "review-learned.png", height=330)
         opened.close()
 
 
@@ -76,6 +87,42 @@ def _review(folder: Path) -> Path:
     people = {"reviewers": ["Ada", "Ben"], "adjudicators": ["Cleo"]}
     create_review(db, sources, **people, double=1, title="Label audit")
     return db
+
+
+def _learned_review(folder: Path) -> Path:
+    """A review of one report, with labels of a labeler that others have taught a convention."""
+    folder.mkdir()
+    sayings = [("A calcified nodule in the left lung.", 0), ("A nodule in the left lung.", 1),
+               ("No nodule.", 0)]  # fmt: skip
+    hearts = [("The heart is borderline in size.", 1), ("Heart size is normal.", 0)]
+    both = [(a, b) for a in sayings for b in hearts] * 20
+    reports = [(f"r{n}", f"{a[0]} {b[0]} Film {n}.") for n, (a, b) in enumerate(both)]
+    reviews = [(f"r{n}", str(a[1]), str(b[1])) for n, (a, b) in enumerate(both)]
+    taught = _table(folder / "taught.csv", [("study_id", "report"), *reports])
+    manual = _table(folder / "manual.csv", [("study_id", "Nodule", "Cardiomegaly"), *reviews])
+    labeling = LabelingOptions()
+    material = read_material(
+        read_reviewed([str(taught)], manual), labeling.labeler(), place=str(manual)
+    )
+    fit_labeler(material, "hybrid", labeling).save(folder / "model")
+    text = (
+        "FINDINGS: A calcified nodule projects over the left lung. The heart is borderline in size."
+    )
+    report = _table(folder / "reports.csv", [("study_id", "report"), ("s1", text)])
+    labels, mentions = folder / "labels.csv", folder / "mentions.csv"
+    learned = LabelingOptions(backend=(str(folder / "model"),))
+    label_files([str(report)], Outputs(labels, mentions), labeling=learned)
+    sources = Sources(
+        sample=_table(folder / "sample.csv", [("study_id",), ("s1",)]),
+        reports=[str(report)],
+        labels=labels,
+        mentions=mentions,
+    )
+    create_review(
+        folder / "review.sqlite", sources, findings=["Nodule", "Cardiomegaly"], reviewers=["Ada"],
+        title="Label audit",
+    )  # fmt: skip
+    return folder / "review.sqlite"
 
 
 def _table(path: Path, rows: Sequence[Sequence[str]]) -> Path:
@@ -136,9 +183,11 @@ def _press(page: Any, *keys: str) -> None:
     page.wait_for_timeout(600)  # saved, or the next page is there
 
 
-def _save(page: Any, name: str) -> None:
+def _save(page: Any, name: str, *, height: int | None = None) -> None:
+    """Photograph a page, or what is above a height in pixels."""
     page.wait_for_load_state("networkidle")
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture = picture.crop((0, 0, picture.width, height or picture.height))
     picture.quantize(COLORS, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
 
 

@@ -157,6 +157,19 @@ def test_pieces_cut_where_highlights_overlap(make: DocumentMaker) -> None:
     assert cut[3].findings == ("pleural_effusion", "edema")
 
 
+def test_a_sentence_that_a_learned_label_went_by_decides_its_words(make: DocumentMaker) -> None:
+    (block,) = make([("", "Calcified nodule.")], ["report"])
+    marks = [
+        Highlight(0, 10, 16, "nodule", "positive"),
+        Highlight(0, 0, 17, "nodule", "negative", "hybrid/+2.1 log odds"),
+    ]
+
+    cut = pieces(block, marks)
+
+    assert {piece.assertion for piece in cut} == {"negative"}
+    assert {piece.why for piece in cut} == {"negative: hybrid/+2.1 log odds"}
+
+
 # creating a review
 
 
@@ -186,8 +199,8 @@ def test_review_holds_the_sample_with_reports_labels_and_mentions(tmp_path: Path
         study = session.scalars(select(Study).where(Study.study_id == "s1")).one()
         assert study.labels == {"Edema": "positive", "Pneumonia": "uncertain"}
         assert [tuple(mark[1:]) for mark in study.mentions] == [
-            (start, start + 9, "pneumonia", "uncertain"),
-            (start - 9, start - 1, "pneumonia", "cue"),
+            (start, start + 9, "pneumonia", "uncertain", ""),
+            (start - 9, start - 1, "pneumonia", "cue", ""),
         ]
         assert [block[0] for block in study.blocks] == ["INDICATION", "FINDINGS", "IMPRESSION"]
     store.close()

@@ -14,7 +14,7 @@ import numpy as np
 from cxrlabel.findings import BLANK, NO_FINDING, POSITIVE, STATES, UNCERTAIN
 from cxrlabel.learned.backend import states_of
 from cxrlabel.learned.material import rules_codes
-from cxrlabel.studies import LABELED, NONE, Mention
+from cxrlabel.studies import LABELED, LEARNED, NONE, Mention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.uint8]
 
-REASON: Final = "learned"  # the reason of such a mention
 _MOST: Final = 3  # sentences of a label
 _LEAST: Final = 0.5  # log odds that a sentence adds
 _EDGE: Final = 1e-6
@@ -88,7 +87,7 @@ def _mention(reading: Reading, place: int, finding: str, label: str, rule: str) 
     return Mention(
         finding=finding,
         assertion=NONE if label == BLANK else label,
-        reason=REASON,
+        reason=LEARNED,
         section=section,
         sentence=place,
         start=start,

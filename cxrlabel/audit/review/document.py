@@ -41,6 +41,7 @@ class Highlight(NamedTuple):
     end: int
     finding: str  # key
     assertion: str  # positive, negative, uncertain, none; "cue"
+    why: str = ""  # of a sentence that a learned labeler went by: its name and the log odds it adds
 
 
 class Piece(NamedTuple):
@@ -50,6 +51,7 @@ class Piece(NamedTuple):
     assertion: str  # "" where nothing is highlighted
     cue: bool
     findings: tuple[str, ...]
+    why: str  # "" where no learned labeler went by it
 
 
 class DocumentMaker:
@@ -117,10 +119,12 @@ def pieces(block: Block, highlights: Sequence[Highlight]) -> list[Piece]:
 
 
 def _piece(shown: str, over: Sequence[Highlight]) -> Piece:
-    said = {h.assertion for h in over}
+    learned = {h.finding: h.assertion for h in over if h.why}  # decides against what rules say
+    said = {learned.get(h.finding, h.assertion) for h in over}
     assertion = next((name for name in _STRENGTH if name in said), "")
     named = tuple(dict.fromkeys(h.finding for h in over))
-    return Piece(shown, assertion, CUE in said, named)
+    why = "; ".join(dict.fromkeys(f"{h.assertion}: {h.why}" for h in over if h.why))
+    return Piece(shown, assertion, any(h.assertion == CUE for h in over), named, why)
 
 
 def _titles(gap: str) -> list[str]:

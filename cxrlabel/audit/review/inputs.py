@@ -19,7 +19,7 @@ from cxrlabel.findings import BLANK, resolve
 from cxrlabel.formats import open_table
 from cxrlabel.readers import open_reports, read_id
 from cxrlabel.rulebook import load_rulebook
-from cxrlabel.studies import Mention
+from cxrlabel.studies import LEARNED, Mention
 from cxrlabel.tables import read_labels
 
 FRONTAL: Final = "frontal"
@@ -248,7 +248,8 @@ def read_highlights(
 
 
 def _highlights(mention: Mention, index: int, key: str) -> list[Highlight]:
-    marks = [Highlight(index, mention.start, mention.end, key, mention.assertion)]
+    why = f"{mention.rule} log odds" if mention.reason == LEARNED else ""
+    marks = [Highlight(index, mention.start, mention.end, key, mention.assertion, why)]
     if mention.cue_start is not None and mention.cue_end is not None:
         marks.append(Highlight(index, mention.cue_start, mention.cue_end, key, CUE))
     return marks
