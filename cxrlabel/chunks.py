@@ -159,38 +159,14 @@ def label_report(report: Texts, labeling: LabelingOptions) -> StudyLabels:
     codes = as_codes([result.labels])
     backend = labeling.open_backend(labeler)
     if backend is not None:
+        from cxrlabel.learned.labeling import label_learned
+
         learned = label_learned(backend, [labeler.read(report)], codes, reasons=True)
         codes = learned.codes
         result = replace(result, mentions=(*result.mentions, *learned.reasons[0]))
     fill_parents(codes, list(result.labels), labeling.parents())
     labels = dict(zip(result.labels, map(STATES.__getitem__, codes[0].tolist()), strict=True))
     return replace(result, labels=labels)
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Learned:
-    """What models say of N reports."""
-
-    probs: NDArray[np.float64]  # [N, F, 4] of each of STATES
-    codes: NDArray[np.uint8]  # [N, F] the labels, each an index into STATES
-    reasons: list[list[Mention]]  # [N] the sentences that made them, where they are wanted
-
-
-def label_learned(
-    backend: Backend, readings: Sequence[Reading], rules: NDArray[np.uint8], *, reasons: bool
-) -> Learned:
-    """Label readings by models.
-
-    Args:
-        rules: [N, F] what the rules found, each an index into STATES.
-        reasons: whether to look for the sentences that made the labels, which takes longer.
-    """
-    from cxrlabel.learned.backend import states_of
-    from cxrlabel.learned.reasons import find_reasons
-
-    probs = backend.probs(readings, rules)
-    found = find_reasons(backend, readings, rules, probs) if reasons else [[] for _ in readings]
-    return Learned(probs, states_of(probs), found)
 
 
 def in_batches(rows: Iterable[ReportRow]) -> Iterator[Batch]:
@@ -284,6 +260,8 @@ class ChunkLabeler:
         mention_counts = table.counts(mention_key)  # before the reasons of models come to it
         probabilities = None
         if self._backend is not None:
+            from cxrlabel.learned.labeling import label_learned
+
             wanted = self._job.mentions
             learned = label_learned(self._backend, readings, labels, reasons=wanted)
             changed["backend"] += int((learned.codes != labels).any(axis=1).sum())

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrlabel.learned.command_options import (
+    DownloadOption,
+    FindingsOption,
+    FoldsOption,
+    IdOption,
+    PatientOption,
+    ReferenceOption,
+    ReportsArgument,
+    SeedOption,
+    TextOption,
+    make_labeling,
+    read_command_material,
+    score_table,
+)
+from cxrlabel.learned.judging_commands import compare_command, evaluate_command
 from cxrlabel.terminal import (
     ForceOption,
     LangOption,
@@ -18,45 +33,11 @@ from cxrlabel.terminal import (
 )
 
 if TYPE_CHECKING:
-    from cxrlabel.chunks import LabelingOptions
     from cxrlabel.learned.fitting import FittedLabeler
-    from cxrlabel.learned.judging import Judged
-    from cxrlabel.learned.material import Material
 
 labeler_app = typer.Typer(
     no_args_is_help=True, help="Labelers that learn from reviewed reports: fit, judge, compare."
 )
-
-ReportsArgument = Annotated[
-    Path, typer.Argument(metavar="REPORTS", help="Reports, as of `cxr label`.", show_default=False)
-]
-ManualArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MANUAL", help="Reviews of them, as of `cxr audit report`.", show_default=False
-    ),
-]
-IdOption = Annotated[
-    str | None, typer.Option("--id", metavar="COLUMN", help="Id column; by default a usual name.")
-]
-TextOption = Annotated[
-    str, typer.Option("--text", metavar="COLUMNS", help="Text or section columns, with commas.")
-]
-PatientOption = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="Patients' column of the reports: each in one fold."),
-]
-ReferenceOption = Annotated[
-    str | None, typer.Option(metavar="report|image", help="Which reviews, if the file has both.")
-]
-FindingsOption = Annotated[
-    str, typer.Option(metavar="NAMES", help="Of those reviewed, with commas; by default all.")
-]
-DownloadOption = Annotated[
-    bool, typer.Option("--download", help="Fetch what is not a folder from the hub.")
-]
-FoldsOption = Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")]
-SeedOption = Annotated[int, typer.Option(help="Of folds and all that is drawn.")]
 
 
 @labeler_app.command("fit")
@@ -113,7 +94,7 @@ def fit_command(
 ) -> None:
     """Fit a labeler on reviewed reports, and say how it does on those it has not seen."""
     with errors_as_lines():
-        labeling = _labeling(lang, rules)
+        labeling = make_labeling(lang, rules)
         from cxrlabel.checks import one_of
         from cxrlabel.errors import InputError
         from cxrlabel.learned.fitting import fit_labeler, summary
@@ -127,7 +108,7 @@ def fit_command(
         check_folder(out, force=force)
         material = None
         if manual is not None:
-            material = _material(
+            material = read_command_material(
                 reports, manual, labeling, id_column, text, patient, reference, findings
             )
         if kind == TRANSFORMER:
@@ -148,7 +129,7 @@ def fit_command(
             fitted = fit_labeler(material, kind, labeling, seed=seed, folds=folds, progress=note)
         fitted.save(out, force=force)
         if fitted.judged is not None:
-            console().print(_score_table(fitted.judged))
+            console().print(score_table(fitted.judged))
         _say_by_rules(fitted)
         typer.echo(summary(fitted))
         count = (
@@ -179,153 +160,6 @@ def import_command(
         note(f"imported a labeler of {len(found)} findings -> {out}")
 
 
-@labeler_app.command("evaluate")
-def evaluate_command(
-    reports: ReportsArgument,
-    manual: ManualArgument,
-    *,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Tables and the page.")],
-    backend: Annotated[
-        str,
-        typer.Option(metavar="NAMES", help="Models to judge on these reports, with commas."),
-    ] = "",
-    kind: Annotated[
-        str,
-        typer.Option(
-            metavar="KINDS", help="Kinds to cross-validate on these reports, with commas."
-        ),
-    ] = "",
-    curve: Annotated[
-        str,
-        typer.Option(
-            metavar="SIZES", help="Learning curve of the kinds, such as 50,100,200,500,all."
-        ),
-    ] = "",
-    id_column: IdOption = None,
-    text: TextOption = "",
-    patient: PatientOption = None,
-    reference: ReferenceOption = None,
-    findings: FindingsOption = "",
-    folds: FoldsOption = 5,
-    seed: SeedOption = 1,
-    lang: LangOption = "en",
-    rules: RulesOption = None,
-    force: ForceOption = False,
-) -> None:
-    """Judge labelers beside the rules: fitted models, or kinds by cross-validation.
-
-    A model is judged on reports whose words it has not been fitted on; the others are left out.
-    """
-    with errors_as_lines():
-        labeling = _labeling(lang, rules)
-        from cxrlabel.learned.evaluation import evaluate_kinds, evaluate_models, write_evaluation
-
-        if bool(backend) == bool(kind):
-            raise typer.BadParameter("expected --backend with models, or --kind with kinds")
-        if curve and not kind:
-            raise typer.BadParameter("expected --kind as well", param_hint="--curve")
-        material = _material(
-            reports, manual, labeling, id_column, text, patient, reference, findings
-        )
-        if kind:
-            found = evaluate_kinds(
-                material, split_names(kind), curve=split_names(curve), folds=folds, seed=seed,
-                progress=note,
-            )  # fmt: skip
-        else:
-            found = evaluate_models(material, split_names(backend), labeling, seed=seed)
-        for line in found.notes:
-            note(line)
-        written = write_evaluation(out, found, force=force)
-        console().print(_score_table(found.judged))
-        for difference in found.judged.differences:
-            typer.echo(
-                f"micro-F1 of {difference.labeler} less {difference.other}: "
-                f"{difference.value:+.3f} [{difference.lo:+.3f}, {difference.hi:+.3f}]"
-            )
-        note(f"judged {found.judged.scores[0].n:,} reports -> {written}")
-
-
-@labeler_app.command("compare")
-def compare_command(
-    labels: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="LABELS...", help="Labels of the same studies by two labelers or more."
-        ),
-    ],
-    *,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Tables and the page.")],
-    names: Annotated[
-        str, typer.Option(metavar="NAMES", help="Of the labelers, with commas; else of the files.")
-    ] = "",
-    id_column: IdOption = None,
-    seed: SeedOption = 1,
-    force: ForceOption = False,
-) -> None:
-    """How far labelers agree, where they differ, and which errors that lets expect.
-
-    `cxr audit sample --design agreement` draws studies on which they differ more often.
-    """
-    with errors_as_lines():
-        from cxrlabel.learned.comparing import compare_labelers, read_labelers, write_comparison
-
-        tables = read_labelers(labels, split_names(names), id_column=id_column)
-        found = compare_labelers(tables, seed=seed)
-        written = write_comparison(out, found, force=force)
-        console().print(_agreement_table(found))
-        for line in found.notes:
-            note(line)
-        note(
-            f"{found.studies:,} studies, {len(found.differences):,} labels on which they differ "
-            f"-> {written}"
-        )
-
-
-def _labeling(lang: str, rules: list[Path] | None) -> LabelingOptions:
-    from cxrlabel.startup import import_spacy_alone
-
-    import_spacy_alone()
-    from cxrlabel.chunks import LabelingOptions
-
-    labeling = LabelingOptions(rules=tuple(str(folder) for folder in rules or []), lang=lang)
-    labeling.check()
-    return labeling
-
-
-def _material(
-    reports: Path,
-    manual: Path,
-    labeling: LabelingOptions,
-    id_column: str | None,
-    text: str,
-    patient: str | None,
-    reference: str | None,
-    findings: str,
-) -> Material:
-    from cxrlabel.learned.material import read_material
-    from cxrlabel.learned.reviewed import read_reviewed
-
-    reviewed = read_reviewed(
-        [str(reports)],
-        manual,
-        id_column=id_column,
-        text_columns=split_names(text),
-        patient=patient,
-        reference=reference,
-        findings=split_names(findings),
-    )
-    if reviewed.without_report:
-        note(f"{reviewed.without_report:,} reviewed studies have no report")
-    if reviewed.reference == "image":
-        note("these are readings of images: what the report leaves out cannot be learned from it")
-    material = read_material(reviewed, labeling.labeler(), place=str(manual))
-    silent = len(reviewed) - len(material.reviewed)
-    if silent:
-        note(f"{silent:,} reviewed reports say nothing and are left out")
-    return material
-
-
 def _say_by_rules(fitted: FittedLabeler) -> None:
     reasons: dict[str, list[str]] = {}
     for name, reason in fitted.by_rules.items():
@@ -334,46 +168,5 @@ def _say_by_rules(fitted: FittedLabeler) -> None:
         note(f"labeled by the rules ({reason}): {', '.join(names)}")
 
 
-def _score_table(judged: Judged) -> Any:
-    """F1 of every labeler on every finding."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("finding", no_wrap=True)
-    table.add_column("positive", justify="right")
-    labelers = list(dict.fromkeys(score.labeler for score in judged.scores))
-    for name in labelers:
-        table.add_column(f"F1 {name}", justify="right", no_wrap=True)
-    by_finding: dict[str, dict[str, Any]] = {}
-    for score in judged.scores:
-        by_finding.setdefault(score.finding, {})[score.labeler] = score
-    for finding, own in by_finding.items():
-        cells = [
-            f"{s.f1:.3f} [{s.f1_lo:.3f}, {s.f1_hi:.3f}]" if s.f1 == s.f1 else "–"
-            for s in (own[name] for name in labelers)
-        ]
-        table.add_row(Text(finding), f"{own[labelers[0]].positives:,}", *cells)
-    return table
-
-
-def _agreement_table(found: Any) -> Any:
-    """Agreement of every two labelers, all findings together and the five worst."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in ("finding", "labelers"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("agree", "kappa"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in found.shown:
-        kappa = f"{row.kappa:.2f} [{row.kappa_lo:.2f}, {row.kappa_hi:.2f}]"
-        known = row.kappa == row.kappa  # NaN alone differs from itself
-        table.add_row(
-            Text(row.finding), Text(f"{row.labeler_a} / {row.labeler_b}"),
-            f"{row.agreement:.1%}", kappa if known else "–",
-        )  # fmt: skip
-    return table
+labeler_app.command("evaluate")(evaluate_command)
+labeler_app.command("compare")(compare_command)
