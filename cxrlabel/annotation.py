@@ -22,7 +22,7 @@ from cxrlabel.formats import open_table
 from cxrlabel.outline import Outliner, Sentence
 from cxrlabel.readers import ReportRow, open_reports, read_id
 from cxrlabel.rulebook import load_rulebook
-from cxrlabel.studies import EMPTY, LABELED, MAX_CHARACTERS, NO_SECTION, TOO_LONG, Mention
+from cxrlabel.studies import EMPTY, LABELED, LEARNED, MAX_CHARACTERS, NO_SECTION, TOO_LONG, Mention
 from cxrlabel.writers import atomic_path, check_target, neutralise
 
 _NO_TEXT: Final = "(no text)"  # doccano takes no empty text
@@ -89,7 +89,10 @@ def export_annotations(
     check_targets((out, config), (mentions, *source.paths), force=force)
     findings = span_labels(rules)
     outliner = Outliner(load_rulebook(rules, lang=lang), sections=sections)
-    by_study = read_mentions(mentions, id_name, findings)
+    by_study = {
+        study: [placed for placed in own if placed.mention.reason != LEARNED]  # names nothing
+        for study, own in read_mentions(mentions, id_name, findings).items()
+    }
     texts = source.text_columns
     tasks = [
         _export(row, by_study.pop(row.study_id, []), outliner, id_name=id_name, columns=texts)

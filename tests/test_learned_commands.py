@@ -258,3 +258,33 @@ def test_kinds_that_learn_from_reviews_need_them(
 
     assert done.exit_code == 1
     assert "--kind bow: expected MANUAL" in done.output
+
+
+def test_the_audit_names_the_labeler_and_annotation_keeps_to_mentions(
+    cxr: Cxr, fitted: Path, unseen: tuple[Path, Path], tmp_path: Path
+) -> None:
+    reports, manual = unseen
+    labels, mentions, tasks = (tmp_path / n for n in ("labels.csv", "mentions.csv", "tasks.jsonl"))
+    done = cxr(
+        "label", reports, "-o", labels, "--backend", fitted / "model", "--mentions", mentions
+    )
+    assert done.exit_code == 0, done.output
+
+    done = cxr(
+        "audit", "report", labels, manual, "--mentions", mentions, "--reports", reports,
+        "--reference", "report", "--out", tmp_path / "audit",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    rules = {
+        row["value"]
+        for row in table(tmp_path / "audit" / "error_sources.csv")
+        if row["source"] == "rule"
+    }
+    assert not any(name.startswith("hybrid/") for name in rules)
+    done = cxr(
+        "annotate", "export", mentions, "--reports", reports, "--format", "doccano", "-o", tasks
+    )
+    assert done.exit_code == 0, done.output
+    exported = tasks.read_text()
+    spans = sum(row["reason"] != "learned" for row in table(mentions))
+    assert sum(len(json.loads(line)["label"]) for line in exported.splitlines()) == spans

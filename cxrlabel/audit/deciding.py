@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrlabel.audit.compare import study_weights
 from cxrlabel.findings import BLANK, NEGATIVE, NO_FINDING, POSITIVE, SUPPORT_DEVICES, UNCERTAIN
-from cxrlabel.studies import NONE, Mention
+from cxrlabel.studies import LEARNED, NONE, Mention
 
 if TYPE_CHECKING:
     from cxrlabel.audit.compare import Comparison
@@ -103,7 +103,10 @@ def _decide(finding: str, state: str, mentions: Sequence[Mention]) -> Deciding:
 
 def _of(mention: Mention) -> Deciding:
     cue = " ".join(mention.cue.split()).casefold()
-    return Deciding(mention.reason, mention.section, mention.rule, cue, mention)
+    rule = mention.rule
+    if mention.reason == LEARNED:  # the labeler, without what the sentence was worth
+        rule = rule.rpartition("/")[0]
+    return Deciding(mention.reason, mention.section, rule, cue, mention)
 
 
 def mentions_about(finding: str, mentions: Sequence[Mention]) -> list[Mention]:

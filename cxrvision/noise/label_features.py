@@ -35,6 +35,7 @@ _COLUMNS: Final = (
     "finding", "assertion", "reason", "section", "cue", "severity", "temporality",
 )  # fmt: skip
 _NO_LABEL: Final = "none"
+_LEARNED: Final = "learned"  # a sentence that a learned label went by, which names nothing
 _HINT: Final = "hint"
 _IMPRESSION: Final = "impression"
 
@@ -76,7 +77,8 @@ def read_label_features(path: Path | str, ids: Sequence[str], findings: Sequence
     for where, (cell, *cells) in table.read([id_name, *_COLUMNS]):
         mention = dict(zip(_COLUMNS, map(_text, cells), strict=True))
         place = rows.get(read_id(cell, where)), columns.get(mention["finding"])
-        if None not in place and mention["assertion"] != _NO_LABEL:
+        makes_label = mention["assertion"] != _NO_LABEL and mention["reason"] != _LEARNED
+        if None not in place and makes_label:
             _add(labels[place], mention)  # type: ignore[index]  # neither is None
     if not labels:
         raise InputError(
