@@ -126,6 +126,18 @@ def test_several_backends_are_combined(
     assert [one["kind"] for one in record["backend"]["labelers"]] == ["rules", "hybrid"]
 
 
+def test_other_options_than_those_of_the_fit_are_said(
+    cxr: Cxr, fitted: Path, unseen: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = cxr(
+        "label", unseen[0], "-o", tmp_path / "labels.csv", "--backend", fitted / "model",
+        "--option", "likely=uncertain",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    assert "fitted with other options than those that label now" in done.output
+
+
 def test_models_are_judged_on_other_reports_than_those_of_the_fit(
     cxr: Cxr, fitted: Path, unseen: tuple[Path, Path], tmp_path: Path
 ) -> None:

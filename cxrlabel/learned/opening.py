@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from cxrlabel.learned.storage import hash_folder, read_facts
 from cxrlabel.rulefiles import read_rule_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cxrlabel.chunks import LabelingOptions
     from cxrlabel.labeler import Labeler
@@ -79,6 +81,7 @@ def describe_backend(labeling: LabelingOptions, findings: Sequence[str]) -> dict
         labelers.append({"path": name, "kind": facts["kind"], "sha256": hash_folder(Path(name))})
         if facts.get("rules_hash") not in (None, rules_hash):
             notes.append(f"{name}: fitted with other rules than those that label now; fit it again")
+        notes += _other_options(name, facts, labeling)
     by_rules = [name for name in findings if name not in learned]
     if by_rules:
         notes.append(f"labeled by the rules, not learned: {', '.join(by_rules)}")
@@ -88,6 +91,17 @@ def describe_backend(labeling: LabelingOptions, findings: Sequence[str]) -> dict
         "by_rules": by_rules,
         "notes": notes,
     }
+
+
+def _other_options(name: str, facts: Mapping[str, Any], labeling: LabelingOptions) -> list[str]:
+    """A note for each option of the rules that was another one when the model was fitted."""
+    fitted = facts.get("labeling", {})
+    now = json.loads(json.dumps(asdict(labeling)))
+    return [
+        f"{name}: fitted with other {option} than those that label now"
+        for option in ("sections", "options", "aggregate")
+        if fitted and fitted.get(option) != now[option]
+    ]
 
 
 def read_checked_facts(name: str, labeling: LabelingOptions) -> dict[str, Any]:
