@@ -97,6 +97,27 @@ def test_cxrlabel_imports_without_image_packages() -> None:
     import_with_blocked([module_name(path) for path in LABEL_SOURCES], IMAGE_PACKAGES)
 
 
+def test_learned_labelers_import_without_torch_but_for_the_transformer() -> None:
+    folder = ROOT / "cxrlabel" / "learned"
+    plain = [p for p in folder.rglob("*.py") if not p.is_relative_to(folder / "transformer")]
+    import_with_blocked([module_name(path) for path in plain], IMAGE_PACKAGES)
+
+
+def test_learned_labelers_name_their_extra_where_a_package_is_missing() -> None:
+    said = run_python(
+        "import sys; sys.modules.update(dict.fromkeys(['tokenizers']))\n"
+        "from importlib import util\n"
+        "found = util.find_spec\n"
+        "util.find_spec = lambda name: None if name == 'tokenizers' else found(name)\n"
+        "from cxrlabel.learned.kinds import require_packages\n"
+        "require_packages('hybrid')\n"
+        "try: require_packages('transformer')\n"
+        "except ValueError as error: print(error)\n"
+    )
+
+    assert "needs the package tokenizers: pip install 'cxr[transformer]'" in said
+
+
 def test_cxrvision_and_what_it_shares_import_without_language_packages() -> None:
     modules = [module_name(path) for path in VISION_SOURCES]
     import_with_blocked([*modules, *sorted(SHARED_MODULES)], LANGUAGE_PACKAGES)

@@ -1,12 +1,15 @@
 """Windows, heads, checkpoints and training of the transformer, with encoders made here."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from reviewed_reports import FINDINGS, make_material
+from reviewed_reports import FINDINGS, make_material, write_reviewed
 from transformers import BertConfig, BertModel
+from typer.testing import Result
 
 from cxrlabel.chunks import LabelingOptions
 from cxrlabel.errors import InputError
@@ -31,6 +34,8 @@ from cxrlabel.learned.transformer.training import (
     four_classes,
 )
 from cxrlabel.learned.transformer.windows import Windows
+
+Cxr = Callable[..., Result]
 
 P, U, N, B = range(4)
 
@@ -292,6 +297,37 @@ def fitted(labeler: Labeler, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = fit_transformer(silver, material, LabelingOptions(), settings, seed=1)
     done.save(folder / "model")
     return folder / "model"
+
+
+def test_the_command_fits_without_reviews_and_the_model_labels(cxr: Cxr, tmp_path: Path) -> None:
+    reports, _ = write_reviewed(tmp_path, 80, seed=6)
+    model, labels, mentions = (tmp_path / n for n in ("model", "labels.csv", "mentions.csv"))
+
+    done = cxr(
+        "labeler", "fit", reports, "--kind", "transformer", "--epochs", 1, "--recombined", 20,
+        "--device", "cpu", "-o", model,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "fitted on labels of the rules, not judged by reviews" in done.output
+    done = cxr("label", reports, "-o", labels, "--backend", model, "--mentions", mentions)
+    assert done.exit_code == 0, done.output
+    assert len(labels.read_text().splitlines()) == 81
+
+
+def test_the_command_imports_a_checkpoint(cxr: Cxr, tmp_path: Path) -> None:
+    _, tokenizer = open_encoder("small", ["No edema."] * 3, download=False)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    torch.save(chexbert_state(), tmp_path / "c.pth")
+
+    done = cxr(
+        "labeler", "import", tmp_path / "c.pth", "--tokenizer", tmp_path / "tokenizer",
+        "-o", tmp_path / "model",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    assert "imported a labeler of 14 findings" in done.output
+    done = cxr("label", "--text", "No edema.", "--backend", tmp_path / "model", "--json")
+    assert json.loads(done.output)["labels"]["Cardiomegaly"] == "positive"
 
 
 def test_a_small_transformer_learns_rules_and_reviews(fitted: Path, labeler: Labeler) -> None:

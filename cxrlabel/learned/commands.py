@@ -98,13 +98,14 @@ def fit_command(
         from cxrlabel.checks import one_of
         from cxrlabel.errors import InputError
         from cxrlabel.learned.fitting import fit_labeler, summary
-        from cxrlabel.learned.kinds import KINDS, TRANSFORMER
+        from cxrlabel.learned.kinds import KINDS, TRANSFORMER, require_packages
         from cxrlabel.learned.storage import check_folder
 
         one_of("--kind", "value", kind, KINDS)
         one_of("--device", "value", device, ("auto", "cpu", "cuda"))
         if manual is None and kind != TRANSFORMER:
             raise InputError(f"--kind {kind}: expected MANUAL, the reviews that it learns from")
+        require_packages(kind)
         check_folder(out, force=force)
         material = None
         if manual is not None:
@@ -154,6 +155,9 @@ def import_command(
 ) -> None:
     """Make a labeler of a CheXbert checkpoint."""
     with errors_as_lines():
+        from cxrlabel.learned.kinds import TRANSFORMER, require_packages
+
+        require_packages(TRANSFORMER)
         from cxrlabel.learned.transformer.importing import import_chexbert
 
         found = import_chexbert(checkpoint, tokenizer, out, download=download, force=force)

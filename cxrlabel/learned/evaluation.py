@@ -17,7 +17,7 @@ from cxrlabel.findings import NO_FINDING, POSITIVE, STATES
 from cxrlabel.learned.backend import RULES, Backend
 from cxrlabel.learned.crossval import CurvePoint, cross_validate, learning_curve, reviewed_columns
 from cxrlabel.learned.judging import Judged, Score, judge
-from cxrlabel.learned.kinds import fit_linear, load_model
+from cxrlabel.learned.kinds import fit_linear, load_model, require_packages
 from cxrlabel.learned.opening import read_checked_facts
 from cxrlabel.writers import check_target, open_rows
 
@@ -85,6 +85,7 @@ def evaluate_kinds(
     """
     for kind in kinds:
         one_of("--kind", "value", kind, CROSS_VALIDATED)
+        require_packages(kind)
     sizes = _sizes(curve, len(material.reviewed))
     fits: dict[str, Fit] = {kind: partial(_fit, kind, seed) for kind in kinds}
     probs = {}

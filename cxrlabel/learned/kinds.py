@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 TRANSFORMER: Final = "transformer"
 KINDS: Final = ("bow", "hybrid", TRANSFORMER)
+_PACKAGES: Final = {  # that a kind needs, by the extra that has them
+    "learned": ("safetensors", "scipy", "sklearn"),
+    TRANSFORMER: ("tokenizers", "torch", "transformers"),
+}
 
 
 class Fitted(Model, Protocol):
@@ -29,6 +34,17 @@ class Fitted(Model, Protocol):
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write its files; returns what belongs to the facts."""
+
+
+def require_packages(kind: str) -> None:
+    """Raise an `InputError` where a package that a kind needs is not installed."""
+    for extra in ("learned", *([TRANSFORMER] if kind == TRANSFORMER else [])):
+        for package in _PACKAGES[extra]:
+            if find_spec(package) is None:
+                raise InputError(
+                    f"a labeler of the kind {kind} needs the package {package}: "
+                    f"pip install 'cxr[{extra}]'"
+                )
 
 
 def fit_linear(kind: str, material: Material, *, seed: int) -> Fitted:

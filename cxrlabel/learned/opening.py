@@ -12,7 +12,7 @@ import numpy as np
 from cxrlabel.errors import InputError
 from cxrlabel.findings import STATES
 from cxrlabel.learned.backend import COMBINATIONS, RULES, Backend
-from cxrlabel.learned.kinds import load_model
+from cxrlabel.learned.kinds import load_model, require_packages
 from cxrlabel.learned.storage import hash_folder, read_facts
 from cxrlabel.rulefiles import read_rule_files
 
@@ -108,9 +108,11 @@ def read_checked_facts(name: str, labeling: LabelingOptions) -> dict[str, Any]:
     """The facts of a model that can read what is to be labeled.
 
     Raises:
-        InputError: there is none, or it was fitted on reports of another language.
+        InputError: there is none, it was fitted on reports of another language, or a package that
+            it needs is not installed.
     """
     facts = read_facts(Path(name))
+    require_packages(str(facts.get("kind")))
     lang = facts.get("labeling", {}).get("lang", labeling.lang)
     if lang != labeling.lang:
         raise InputError(f"{name}: fitted on reports with --lang {lang}; found {labeling.lang}")
