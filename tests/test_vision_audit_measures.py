@@ -145,3 +145,18 @@ def test_perfect_ranking_has_an_interval_of_as_many_cases():
         value, low, high = getattr(row, name)
         assert (value, high) == (1.0, 1.0)
         assert 0.5 < low < 0.95
+
+
+@pytest.mark.parametrize(("audited", "wrong", "side"), [(600, 14, "lower"), (300, 30, "higher")])
+def test_wrong_labels_that_the_score_tells_apart_perfectly_are_seen(audited, wrong, side):
+    data = simulate(Setting(0.3, audited, "simple"), np.random.default_rng(4), STUDIES)
+    order = np.argsort(data.probs)
+    absent = order[~data.truth[order]]
+    states = data.truth.astype(np.float64)
+    states[absent[:wrong] if side == "lower" else absent[-wrong:]] = 1.0
+
+    row = measure(replace(data, states=states), threshold=0.5)
+
+    # no variance is seen of an AUC of 0 or 1
+    assert np.isnan(row.auc_corrected.value)
+    assert f"wrongly labelled have {side} scores" in row.correction_withheld

@@ -18,10 +18,11 @@ from cxrvision.evaluate.calibration import measure_fit
 from cxrvision.evaluate.correction import audited_rates, correct_auc, rogan_gladen, table_rates
 from cxrvision.evaluate.doubly_robust import (
     auc_measure,
+    audited_auc,
     audited_masses,
     design_based,
     doubly_robust,
-    few_events,
+    robust_auc,
     share_measure,
 )
 from cxrvision.evaluate.estimates import NAN, UNDEFINED, Estimate, Measure, effective_number
@@ -123,12 +124,13 @@ def measure_audit(
         prevalence = shares["prevalence"]
         return AuditEstimates(replace(nothing, prevalence_audited=prevalence), None, None)
     working = fit_working(probs, states, sampled, patients=patients)
-    audited = _audited_auc(probs, working)
+    by_weight = auc_of(probs, *audited_masses(working))
+    by_outcome = auc_of(probs, working.outcome, 1 - working.outcome)
+    audited = audited_auc(by_weight, working)
     no_robust = _no_robust(sampled, len(probs))
-    robust = None if no_robust else _robust_auc(probs, working)
-    corrected, withheld, prevalence = _by_labels(
-        probs, states, label, working, robust or audited, table
-    )
+    robust = None if no_robust else robust_auc(by_outcome, working)
+    judge = design_based(by_weight, working) if no_robust else doubly_robust(by_outcome, working)
+    corrected, withheld, prevalence = _by_labels(probs, states, label, working, judge, table)
     fit = measure_fit(
         probs[sampled.rows],
         sampled.truth,
@@ -193,17 +195,6 @@ def _no_robust(sampled: Sampled, studies: int) -> str:
             "evaluated ones"
         )
     return ""
-
-
-def _audited_auc(probs: Floats, working: Working) -> Estimate:
-    statistic = auc_of(probs, *audited_masses(working))
-    first = design_based(statistic, working)
-    return design_based(statistic, working, extra=few_events(statistic.value, first, working))
-
-
-def _robust_auc(probs: Floats, working: Working) -> Estimate:
-    outcome = working.outcome
-    return doubly_robust(auc_of(probs, outcome, 1 - outcome), working)
 
 
 def _by_labels(

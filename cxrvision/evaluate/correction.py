@@ -306,9 +306,13 @@ def _within(probs: Floats, label: Floats, working: Working, truth: bool) -> _Lea
     rows, weights = sampled.rows[mine], sampled.weights[mine]
     wrong = label[rows] != float(truth)
     patients = None if working.patients is None else working.patients[rows]
-    if min(effective_number(side, weights, patients) for side in (wrong, ~wrong)) < FEW:
+    events = min(effective_number(side, weights, patients) for side in (wrong, ~wrong))
+    if events < FEW:
         return None
     found = estimate_auc(probs[rows], wrong, weights=weights, patients=patients)
+    extra = found.extra
+    if found.value in (0.0, 1.0):  # no variance is seen: as wide as Wilson's interval then is
+        extra += (Z / (2 * (events + Z**2))) ** 2
     side = -1 if truth else 1  # a missed finding has a low score, a false one a high score
     influence = np.zeros(len(probs))
     influence[rows] = side * found.influence
@@ -316,7 +320,7 @@ def _within(probs: Floats, label: Floats, working: Working, truth: bool) -> _Lea
         f"among audited studies {'with' if truth else 'without'} the finding, those wrongly "
         f"labelled have {'higher' if found.value > 0.5 else 'lower'} scores"
     )
-    return _Lean(Estimate(side * (found.value - 0.5), influence, found.extra), words)
+    return _Lean(Estimate(side * (found.value - 0.5), influence, extra), words)
 
 
 def _p(p: float) -> str:

@@ -49,7 +49,7 @@ class Estimate:
 
     value: float  # NaN where it is not defined
     influence: Floats  # [n], 0 for studies without a part in it; NaN where nothing is known of it
-    extra: float = 0.0  # variance that the interval has more, for few events
+    extra: float = 0.0  # variance that the interval has more, or less, than the influence says
 
     def variance(self, patients: Integers | None = None, strata: Integers | None = None) -> float:
         """The squared standard error; `patients` and `strata` as in `covariance`."""

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from cxrvision.evaluate.sampled import Sampled
 
 FOLDS: Final = 5
-# Cases that are added to those seen in each label state, in variances alone. Where errors follow
-# the score, the interval of the doubly robust AUC of rare findings covered in 90 to 93 % with none,
-# in 96 to 99 % with half a case, and was a fifth wider.
+# Cases that are added to those seen in each label state, in variances of shares and in the number
+# of effective events; AUCs have their own (`cxrvision.evaluate.doubly_robust`).
 UNSEEN: Final = 0.05
 
 _RIDGE: Final = 0.2  # audited studies that speak for "no effect" of each column
