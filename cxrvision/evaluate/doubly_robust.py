@@ -12,9 +12,9 @@ expectation is that of y whatever m is, because pi is known; the better m, the s
 
 A variance that is made of the residuals seen is too small where heavy cases are rare: mostly none
 is seen. So the model gives another one, with m (1 - m) for the squared residual of each audited
-study. Of an AUC the two are joined, which holds both when heavy cases are few and, as the seen one
-gains weight, when the model is wrong; of a share the interval has the larger (doubly robust) or at
-least the seen one.
+study. The audited AUC has the mean of the two; the doubly robust one has the model's, or, the more
+events there are, the seen one where that is larger, since the model may be wrong. A share has the
+larger of the two, or (design-based) half of what the model's has more.
 docs/noise.md has the coverage.
 """
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 # Chosen by simulation (docs/noise.md), on cells of which some were held out. Cases added to those
 # seen in each label state, in the variance that the model expects of an AUC:
 _UNSEEN_AUDITED: Final = 0.03
-_UNSEEN_ROBUST: Final = 0.075
-_EVENTS: Final = 100.0  # from which on the seen variance of a doubly robust AUC has half the weight
+_UNSEEN_ROBUST: Final = 0.01
+_EVENTS: Final = 10.0  # at which a larger seen variance of a doubly robust AUC has half the weight
 _NEXT: Final = 1e-4  # to 1: kinds that do not overlap, but for what the model leaves open
 
 
@@ -81,10 +81,11 @@ def doubly_robust(statistic: Statistic, working: Working, *, unseen: float = UNS
 
 
 def robust_auc(statistic: Statistic, working: Working) -> Estimate:
-    """The doubly robust AUC: the more events, the nearer its variance is to the seen one."""
+    """The doubly robust AUC: its variance is the expected one, or, with many events, the larger."""
     found, more = _doubly_robust(statistic, working, _UNSEEN_ROBUST)
-    expected = _EVENTS / (_EVENTS + min(working.events()))
-    return Estimate(found.value, found.influence, expected * more)
+    if more < 0:  # more is seen than expected: the model may be wrong, or this is chance
+        more *= _EVENTS / (_EVENTS + min(working.events()))
+    return Estimate(found.value, found.influence, more)
 
 
 def _design_based(statistic: Statistic, working: Working, unseen: float) -> tuple[Estimate, float]:
