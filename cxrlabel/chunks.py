@@ -248,7 +248,7 @@ class ChunkLabeler:
         rows = batch.rows
         layout = self._job.layout
         collector = MentionCollector()
-        readings = [self._read(row) for row in rows]
+        readings = [read_row(self._labeler, row) for row in rows]
         bits = [
             self._collect(row.study_id, reading, collector)
             for row, reading in zip(rows, readings, strict=True)
@@ -305,11 +305,6 @@ class ChunkLabeler:
                 self._collect(row.study_id, reading, collector)
         return collector.table()
 
-    def _read(self, row: ReportRow) -> Reading:
-        if row.status == UNDECODABLE:
-            return Reading(UNDECODABLE, (), [], 0)
-        return self._labeler.read(row.texts)
-
     def _collect(self, study_id: str, reading: Reading, collector: MentionCollector) -> int:
         """Gather the mentions of a study; returns their bits."""
         if self._labeler.is_plain(reading):
@@ -329,6 +324,13 @@ class ChunkLabeler:
             usual = self._labeler.bits.labels(bits, silent, AGGREGATES[0])
             changed["aggregate"] += int((labels != usual).any(axis=1).sum())
         return labels
+
+
+def read_row(labeler: Labeler, row: ReportRow) -> Reading:
+    """A reading of a row of reports; one that could not be decoded says nothing."""
+    if row.status == UNDECODABLE:
+        return Reading(UNDECODABLE, (), [], 0)
+    return labeler.read(row.texts)
 
 
 @contextmanager

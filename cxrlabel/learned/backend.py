@@ -56,10 +56,7 @@ class Backend:
     table: Floats  # [4, 4] P(state | state that the rules found), what the rules are worth
 
     def __post_init__(self) -> None:
-        if self.combine not in COMBINATIONS:
-            raise InputError(
-                f"--combine: {self.combine!r}; expected one of {', '.join(COMBINATIONS)}"
-            )
+        check_combination(self.combine)
 
     @property
     def name(self) -> str:
@@ -112,6 +109,12 @@ class Backend:
         probs[:, own] = 0
         probs[:, own, _P], probs[:, own, _B] = healthy, 1 - healthy
         return probs
+
+
+def check_combination(combine: str) -> None:
+    """Raise an `InputError` where several labelers cannot be combined so."""
+    if combine not in COMBINATIONS:
+        raise InputError(f"--combine: {combine!r}; expected one of {', '.join(COMBINATIONS)}")
 
 
 def states_of(probs: Floats) -> Codes:

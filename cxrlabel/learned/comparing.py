@@ -7,7 +7,7 @@ under the assumption that labelers err independently; those that share rules or 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from cxrlabel.audit.kappa import Kappa, cohen_kappa, pooled_cohen
 from cxrlabel.errors import InputError
 from cxrlabel.findings import STATES, resolve
 from cxrlabel.learned.evaluation import write_rows
+from cxrlabel.learned.judging import plain_row
 from cxrlabel.tables import read_labels
 from cxrlabel.writers import check_target, open_rows
 
@@ -173,8 +174,7 @@ def write_comparison(folder: Path, found: Comparison, *, force: bool = False) ->
         check_target(folder / name, force=force)
     tables: dict[str, Sequence[Any]] = {"agreement": found.agreement, "errors": found.errors}
     for name, rows in tables.items():
-        plain = [{k: None if v != v else v for k, v in asdict(row).items()} for row in rows]
-        write_rows(folder / f"{name}.csv", plain, force=force)
+        write_rows(folder / f"{name}.csv", [plain_row(row) for row in rows], force=force)
     columns = dict.fromkeys((found.id_name, "finding", *found.labelers), str)
     with open_rows(folder / "differences.csv", columns, force=force) as file:
         file.write(found.differences)

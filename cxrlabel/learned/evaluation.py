@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ from cxrlabel.errors import InputError
 from cxrlabel.findings import NO_FINDING, POSITIVE, STATES
 from cxrlabel.learned.backend import RULES, Backend
 from cxrlabel.learned.crossval import CurvePoint, cross_validate, learning_curve, reviewed_columns
-from cxrlabel.learned.judging import Judged, Score, judge
+from cxrlabel.learned.judging import Judged, Score, judge, plain_row
 from cxrlabel.learned.kinds import fit_linear, load_model, require_packages
 from cxrlabel.learned.opening import read_checked_facts
 from cxrlabel.writers import check_target, open_rows
@@ -151,13 +151,13 @@ def write_evaluation(folder: Path, found: Evaluation, *, force: bool = False) ->
     for path in paths:
         check_target(path, force=force)
     for name, rows in tables.items():
-        write_rows(folder / f"{name}.csv", [_plain(asdict(row)) for row in rows], force=force)
+        write_rows(folder / f"{name}.csv", [plain_row(row) for row in rows], force=force)
     content = {
         "how": found.how,
-        "scores": [score.row() for score in found.judged.scores],
-        "differences": [_plain(asdict(one)) for one in found.judged.differences],
-        "calibration": [_plain(asdict(one)) for one in found.calibration],
-        "curve": [_plain(asdict(one)) for one in found.curve],
+        "scores": [plain_row(score) for score in found.judged.scores],
+        "differences": [plain_row(one) for one in found.judged.differences],
+        "calibration": [plain_row(one) for one in found.calibration],
+        "curve": [plain_row(one) for one in found.curve],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     (folder / "evaluation.json").write_text(text, encoding="utf-8")
@@ -225,8 +225,3 @@ def _names(backends: Sequence[str], facts: Mapping[str, Mapping[str, Any]]) -> d
         kind if kinds.count(kind) == 1 else Path(name).name: name
         for name, kind in zip(backends, kinds, strict=True)
     }
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """None in the place of NaN, which JSON does not have."""
-    return {name: None if value != value else value for name, value in row.items()}

@@ -14,7 +14,7 @@ from cxrlabel.findings import STATES
 from cxrlabel.learned.card import model_card
 from cxrlabel.learned.classes import MIN_REVIEWED, told_apart
 from cxrlabel.learned.crossval import cross_validate, reviewed_columns
-from cxrlabel.learned.judging import MICRO, Judged, judge
+from cxrlabel.learned.judging import MICRO, Judged, judge, plain_row
 from cxrlabel.learned.kinds import fit_linear
 from cxrlabel.learned.material import pooled_table
 from cxrlabel.learned.storage import new_folder, write_facts
@@ -157,7 +157,7 @@ def reviewed_facts(material: Material, judged: Judged) -> dict[str, Any]:
             for column, name in enumerate(reviewed.findings)
         },
         "table": pooled_table(material).round(6).tolist(),
-        "scores": [score.row() for score in judged.scores],
+        "scores": [plain_row(score) for score in judged.scores],
         "gain": [asdict(difference) for difference in judged.differences],
     }
 

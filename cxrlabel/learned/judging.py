@@ -48,10 +48,6 @@ class Score:
     agreement: float  # share of reports with the reviewed state, of those that reviews tell apart
     brier: float  # of the probability of positive, in [0, 1]; NaN for the rules
 
-    def row(self) -> dict[str, Any]:
-        """For a table; None where there is no value."""
-        return {name: None if value != value else value for name, value in asdict(self).items()}
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -183,6 +179,11 @@ def _macro(micro: Score, resampled: Floats, reviewed: Reviewed, scores: Sequence
     return replace(
         micro, finding=MACRO, precision=precision, recall=recall, f1=f1, f1_lo=low, f1_hi=high
     )
+
+
+def plain_row(record: Any) -> dict[str, Any]:
+    """A record of numbers for a table or JSON, which has no NaN: None where there is no value."""
+    return {name: None if value != value else value for name, value in asdict(record).items()}
 
 
 def limits(resampled: Floats) -> tuple[float, float]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cxrlabel.chunks import read_row
 from cxrlabel.errors import InputError
 from cxrlabel.findings import STATES
 from cxrlabel.learned.features import ReportFeatures
-from cxrlabel.readers import UNDECODABLE
 from cxrlabel.reading import Reading
 from cxrlabel.studies import LABELED
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from cxrlabel.labeler import Labeler
     from cxrlabel.learned.reviewed import Reviewed
-    from cxrlabel.readers import ReportRow
 
     Floats = NDArray[np.float64]
 
@@ -81,13 +80,6 @@ def read_material(reviewed: Reviewed, labeler: Labeler, *, place: str) -> Materi
     readings = [reading for reading in readings if reading.status == LABELED]
     rules = rules_codes(labeler, readings)
     return Material(labeler, reviewed.take(says), readings, rules)
-
-
-def read_row(labeler: Labeler, row: ReportRow) -> Reading:
-    """A reading of a row of reports."""
-    if row.status == UNDECODABLE:
-        return Reading(UNDECODABLE, (), [], 0)
-    return labeler.read(row.texts)
 
 
 def rules_codes(labeler: Labeler, readings: Iterable[Reading]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrlabel.errors import InputError
 from cxrlabel.findings import STATES
-from cxrlabel.learned.backend import COMBINATIONS, RULES, Backend
+from cxrlabel.learned.backend import RULES, Backend, check_combination
 from cxrlabel.learned.kinds import load_model, require_packages
 from cxrlabel.learned.storage import hash_folder, read_facts
 from cxrlabel.rulefiles import read_rule_files
@@ -51,10 +51,7 @@ def open_backend(labeling: LabelingOptions, labeler: Labeler) -> Backend:
 
 def check_backend(labeling: LabelingOptions) -> None:
     """Refuse what `open_backend` would, without loading a model."""
-    if labeling.combine not in COMBINATIONS:
-        raise InputError(
-            f"--combine: {labeling.combine!r}; expected one of {', '.join(COMBINATIONS)}"
-        )
+    check_combination(labeling.combine)
     twice = [name for name in labeling.backend if labeling.backend.count(name) > 1]
     if twice:
         raise InputError(f"--backend: {twice[0]!r} is named twice; expected different labelers")

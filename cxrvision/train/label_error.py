@@ -130,7 +130,7 @@ def read_label_error(config: TrainConfig, studies: Studies) -> LabelError:
     drawn = draw_tables(labels, findings, rng, config.noise_draws, image=image)
     record = {
         "method": method,
-        "tables": {name: _hash(path) for name, path in _paths(config).items()},
+        "tables": {name: short_hash(path) for name, path in _paths(config).items()},
         "reference": tables.reference,
         "without": dict(tables.without),
         "prevalence": {
@@ -196,5 +196,6 @@ def _groups(studies: Studies, *, by_site: bool) -> dict[str, Any]:
     return {str(site): studies.sites == site for site in sorted(set(studies.sites)) if site}
 
 
-def _hash(path: str) -> str:
+def short_hash(path: str) -> str:
+    """What run.json knows a file by."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +16,7 @@ from cxrvision.data.manifest import read_manifest
 from cxrvision.data.splits import split_hash
 from cxrvision.evaluate.predictions import read_predictions
 from cxrvision.targets import Targets, make_soft_targets, make_targets
-from cxrvision.train.label_error import LabelError, read_label_error, read_review
+from cxrvision.train.label_error import LabelError, read_label_error, read_review, short_hash
 from cxrvision.train.label_evidence import find_evidence
 from cxrvision.train.label_probs import read_label_probs
 from cxrvision.train.pixels import FilePixels, PixelSource, cached_pixels
@@ -206,16 +205,12 @@ def _check_targets(part: Part, place: str) -> None:
         )
 
 
-def _hash(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-
-
 def _record(
     config: TrainConfig, manifest: Manifest, cache: Cache | None, parts: Mapping[str, Part]
 ) -> dict[str, Any]:
     return {
-        "labels": _hash(config.labels),
-        "label_probs": _hash(config.label_probs) if config.label_probs else "",
+        "labels": short_hash(config.labels),
+        "label_probs": short_hash(config.label_probs) if config.label_probs else "",
         "split": split_hash(manifest.table),
         "cache": "" if cache is None else cache.key,
         "studies": {split: len(part.studies) for split, part in parts.items()},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
+from cxrlabel.chunks import read_row
 from cxrlabel.errors import InputError
 from cxrlabel.findings import STATES
 from cxrlabel.learned.classes import told_apart
@@ -24,7 +25,7 @@ from cxrlabel.learned.fitting import (
     judge_beside_rules,
     reviewed_facts,
 )
-from cxrlabel.learned.material import read_row, rules_codes
+from cxrlabel.learned.material import rules_codes
 from cxrlabel.learned.reviewed import hash_words
 from cxrlabel.learned.transformer.encoders import SMALL, longest_window, open_encoder
 from cxrlabel.learned.transformer.labeler import KIND, TransformerLabeler
